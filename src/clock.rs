@@ -1,0 +1,61 @@
+//! The only place that asks what time it is.
+//!
+//! Monotonic time measures and expires things, so that a jump of the wall clock can neither revive nor
+//! kill a token. Wall time only labels what people and Prometheus read. It never sleeps.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Monotonic time. Tokio's, so that a test with a paused clock holds it still.
+pub type Instant = tokio::time::Instant;
+
+/// Now, on the monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Now, on the wall clock: milliseconds since 1970-01-01 UTC. Zero before that, never a panic.
+#[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+pub fn wall_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Writes a wall time of [`wall_millis`] as RFC 3339 in UTC, `2026-06-10T02:06:20.123Z`.
+pub fn write_rfc3339(millis: u64, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+    let (days, in_day) = (millis / 86_400_000, millis % 86_400_000);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second, milli) =
+        (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60, in_day % 1000);
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// Days since 1970-01-01 to year, month, day in the Gregorian calendar, by eras of 400 years that start in March.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_times_print_as_rfc_3339() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_781_057_180_123, "2026-06-10T02:06:20.123Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+        ] {
+            let mut text = String::new();
+            write_rfc3339(millis, &mut text).expect("writing to a string");
+            assert_eq!(text, expected);
+        }
+    }
+}

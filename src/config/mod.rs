@@ -1,0 +1,214 @@
+//! The configuration: the file as written ([`file`]), and the checked value the program uses (here).
+//!
+//! Parsed once, at the door: after [`Config::load`] no name is unknown, no key has a wrong size and no
+//! URL is text. The environment and the files a configuration names are read here and nowhere else.
+
+mod check;
+mod error;
+mod file;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::ConfigError;
+
+use crate::secret::Secret;
+
+/// Everything an operator decided, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where programs call.
+    pub outbound: Outbound,
+    /// Where operators look.
+    pub admin: Admin,
+    /// How log lines look.
+    pub log: Log,
+    /// At least one; the first is used when a call names none.
+    pub accounts: Vec<Account>,
+    /// Empty: everything on the outbound listener is one anonymous program.
+    pub programs: Vec<Program>,
+    /// What the file says of single operations, beside the table of known ones.
+    pub operations: Vec<OperationRule>,
+    /// Legal but unwise values, one sentence each, to be logged at start.
+    pub warnings: Vec<String>,
+}
+
+/// The outbound listener and the limits of one call.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// Address of the plain-HTTP listener. Port 0 takes a free one and logs it.
+    pub listen: SocketAddr,
+    /// Worker threads; each connection stays on one.
+    pub threads: usize,
+    /// From the first byte of a request to the end of its header. Also how long a new connection may stay silent.
+    pub header_timeout: Duration,
+    /// Longest silence while a request body arrives.
+    pub body_timeout: Duration,
+    /// How long an idle keep-alive connection of a program stays open.
+    pub keepalive_timeout: Duration,
+    /// Largest request header in bytes, request line included (431 above).
+    pub max_header: usize,
+    /// Largest body that is held whole, in bytes: sealed bodies above it are refused (413), unsealed ones stream.
+    pub max_body: usize,
+    /// Largest answer that is held whole, in bytes: sealed answers above it are refused (502).
+    pub max_answer: usize,
+    /// Budget in bytes for all held bodies and answers together.
+    pub memory: usize,
+    /// How long a call waits for a share of that budget before it is refused (503).
+    pub memory_wait: Duration,
+    /// Connections of programs at the same time; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Send a literal `+` before digits in a query value as `%2B`.
+    pub repair_plus: bool,
+    /// How long calls in flight may take to finish after SIGTERM.
+    pub grace: Duration,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Address of `/metrics`, `/livez` and `/readyz`.
+    pub listen: SocketAddr,
+}
+
+/// The log on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object a line, or text for people.
+    pub format: LogFormat,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `time LEVEL message key=value …`.
+    Human,
+}
+
+/// One key pair at the platform: its address, its token and its envelope.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Unique name, used in logs, metrics and `X-Gateway-Account`.
+    pub name: String,
+    /// The platform's address.
+    pub upstream: Upstream,
+    /// PEM file of the certificate authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// `APPKey` of the login.
+    pub app_key: Secret,
+    /// `APPSecret` of the login.
+    pub app_secret: Secret,
+    /// `None`: calls travel unsealed.
+    pub encryption: Option<Encryption>,
+    /// Timeouts towards the platform.
+    pub timeouts: Timeouts,
+    /// How long its token lives and how often it may be asked for.
+    pub token: TokenRule,
+}
+
+/// The platform's address, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// `https`. Plain `http` is accepted towards loopback only.
+    pub tls: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port, 443 or 80 when the URL names none.
+    pub port: u16,
+    /// Value of the `Host` header: the host, and the port when it is not the scheme's own.
+    pub authority: String,
+}
+
+/// How an account's bodies are sealed.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// Cipher and padding.
+    pub scheme: Scheme,
+    /// 16, 24 or 32 bytes, used directly.
+    pub key: Secret,
+    /// `Content-Type` of a sealed POST.
+    pub content_type: String,
+    /// What a GET without a query looks like.
+    pub empty_query: EmptyQuery,
+}
+
+/// The two ways the platform may have asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scheme {
+    /// `aes-ecb-zero`: the documented one.
+    EcbZero,
+    /// `aes-cbc-pkcs7`, with where its IV comes from.
+    CbcPkcs7(Iv),
+}
+
+/// Where the IV of `aes-cbc-pkcs7` comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Iv {
+    /// A random one in the first block of the ciphertext.
+    Prefix,
+    /// A configured one.
+    Fixed([u8; 16]),
+}
+
+/// A GET without a query on a sealed account (the platform's documentation is silent).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmptyQuery {
+    /// Sent as it is.
+    Plain,
+    /// Sent with `Is-Encrypted` and the `Signed` of nothing.
+    Mark,
+    /// The empty string is sealed.
+    Seal,
+}
+
+/// Timeouts towards the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP and TLS together.
+    pub connect: Duration,
+    /// Longest silence while an answer is awaited or arrives.
+    pub read: Duration,
+    /// Longest time one write may take.
+    pub write: Duration,
+    /// An unused connection is dropped after this, well before the platform would.
+    pub idle: Duration,
+}
+
+/// The token's life and the pace of logins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRule {
+    /// Counted from the moment the login was sent (24 h documented).
+    pub life: Duration,
+    /// Logins that may follow each other at once.
+    pub burst: u32,
+    /// After the burst, one login in this time.
+    pub every: Duration,
+}
+
+/// One of our own callers.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Unique name, used in logs and metrics.
+    pub name: String,
+    /// What it sends in `X-Gateway-Key`.
+    pub api_key: Secret,
+    /// Index into [`Config::accounts`] of the account it uses; `None` lets `X-Gateway-Account` choose.
+    pub account: Option<usize>,
+}
+
+/// What the file says of one operation: a known one changed, or a new one.
+#[derive(Debug, Clone)]
+pub struct OperationRule {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Method and exact path of a new operation; `None` for a known name.
+    pub route: Option<(http::Method, String)>,
+    /// Whether it is sealed; `None`: as the account says.
+    pub sealed: Option<bool>,
+    /// Headers that take the place of `Authorization`, with their values.
+    pub headers: Vec<(http::HeaderName, Secret)>,
+}
