@@ -166,8 +166,9 @@ impl Reply {
         self.retry_after.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
-    /// The body: `{"code","status","message","data","sent","request_id"}`.
-    pub fn body(&self, request_id: &str) -> Bytes {
+    /// The body: `{"code","status","message","data","sent","request_id"}`. `sent` is what this call knows,
+    /// which can be more than the table does.
+    pub fn body(&self, request_id: &str, sent: Sent) -> Bytes {
         let refusal = self.refusal;
         let mut message = refusal.message().to_owned();
         if let Some(detail) = self.detail {
@@ -180,7 +181,7 @@ impl Reply {
             "status": refusal.word(),
             "message": message,
             "data": null,
-            "sent": refusal.sent().as_str(),
+            "sent": sent.as_str(),
             "request_id": request_id,
         });
         Bytes::from(body.to_string())

@@ -4,8 +4,6 @@
 //! in two ways is refused here, on the raw bytes (RFC 9112 sections 2.2, 3.2 and 6.1 to 6.3). It never
 //! repairs anything.
 
-use std::fmt;
-
 /// Why a request header is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -25,9 +23,10 @@ pub(crate) enum Malformed {
     Syntax,
 }
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Malformed {
+    /// What is wrong and what to send instead.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::BareLineFeed => "a header line ends in a bare LF; end each with CR LF",
             Self::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other; send one",
             Self::Length => "Content-Length has to be one decimal number, given once",
@@ -35,7 +34,7 @@ impl fmt::Display for Malformed {
             Self::Host => "HTTP/1.1 asks for exactly one Host header",
             Self::Target => "the request target has to be a path that starts with a slash",
             Self::Syntax => "the request header is not HTTP/1.1",
-        })
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Account {
 /// How an account's requests are sealed.
 pub(crate) struct Sealing {
     pub(crate) cipher: Cipher,
+    pub(crate) scheme: config::Scheme,
     pub(crate) content_type: HeaderValue,
     pub(crate) empty_query: config::EmptyQuery,
 }

@@ -15,7 +15,8 @@ use super::query;
 use super::record::{Phase, Record};
 use crate::clock;
 use crate::config;
-use crate::envelope::{Sealed, Sealer, Signed};
+use super::Asked;
+use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;
 use crate::limit::Admitted;
 use crate::reply::Refusal;
@@ -57,7 +58,7 @@ pub(super) fn room(received: &Received<'_>, rules: &config::Outbound) -> usize {
         Length::Unknown => rules.max_body,
     };
     match received.sealing {
-        Some(sealing) if plain > 0 => sealing.cipher.sealed_len(plain),
+        Some(sealing) if plain > 0 => envelope::sealed_len(&sealing.scheme, plain),
         Some(_) => 0,
         None if received.length_over(rules.max_body) => PIECE,
         None => plain,

@@ -6,7 +6,7 @@
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::Outbound;
+use super::{Asked, Outbound};
 use super::account::{Account, IS_ENCRYPTED, SIGNED, Sealing};
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
