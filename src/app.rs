@@ -31,7 +31,7 @@ use crate::token::{Cache, Family, HttpLogin, LoginError, Observer, Unavailable};
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// A gateway that is bound and ready to run.
-pub struct Gateway {
+pub(crate) struct Gateway {
     outbound: Listener<Outbound>,
     admin: Listener<Admin>,
     upkeep: Upkeep,
@@ -41,7 +41,7 @@ pub struct Gateway {
 
 /// Why a gateway cannot start: one sentence that says what to do.
 #[derive(Debug)]
-pub struct StartError(pub String);
+pub(crate) struct StartError(String);
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,7 +56,7 @@ impl Gateway {
     ///
     /// # Errors
     /// A rule that names no operation, a key that does not fit, or an address that is taken.
-    pub fn try_new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+    pub(crate) fn try_new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let drain = Drain::new();
         let accounts = check(config)?
             .into_iter()
@@ -111,12 +111,12 @@ impl Gateway {
     }
 
     /// Where programs call and where operators look, with the ports that port 0 became.
-    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.outbound.address()?, self.admin.address()?))
     }
 
     /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period.
-    pub fn run(self) {
+    pub(crate) fn run(self) {
         let conf = ServerConf {
             work_stealing: false,
             grace_period_seconds: Some(0),
@@ -139,7 +139,7 @@ impl Gateway {
 ///
 /// # Errors
 /// One sentence that says what to do.
-pub fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError> {
+pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError> {
     Routes::try_new(&config.operations).map_err(StartError)?;
     config
         .accounts

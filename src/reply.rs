@@ -137,8 +137,6 @@ refusals! {
     AnswerCut = "answer_cut" 502 Yes Platform "The platform's answer ended early; the request arrived, so check at the platform before repeating it.";
     /// The memory budget is used up.
     Busy = "busy" 503 No Gateway "The memory for bodies in flight is used up; repeat after Retry-After.";
-    /// The gateway is stopping.
-    Draining = "draining" 503 No Gateway "The gateway is stopping; repeat on a new connection.";
     /// A GET or HEAD got no answer in time.
     UpstreamTimeout = "upstream_timeout" 504 Unknown Platform "The platform did not answer in time; the call changes nothing, so it may be repeated.";
 }

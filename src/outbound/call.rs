@@ -43,7 +43,6 @@ impl From<Refusal> for Stop {
 
 /// What the request's header decides: who calls, for which account, which operation, and how.
 pub(super) struct Received<'a> {
-    pub(super) program: &'a str,
     pub(super) account: &'a Account,
     pub(super) operation: &'a Operation,
     pub(super) method: Method,
@@ -185,7 +184,6 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
     record.sealed = sealing.is_some();
     Ok(Received {
-        program: &program.name,
         account,
         operation,
         method: request.method.clone(),

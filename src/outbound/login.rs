@@ -40,7 +40,7 @@ pub(super) async fn answer(session: &mut HttpSession, record: &mut Record<'_>, f
         session.write_response_header(Box::new(head)).await?;
         session.write_body(body.as_bytes()).await?;
         session.finish_body().await?;
-        pingora::Result::Ok(())
+        Ok::<_, pingora::BError>(())
     };
     write.await.map_err(|_| Stop::ClientGone)
 }

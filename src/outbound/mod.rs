@@ -14,7 +14,11 @@ mod query;
 pub(crate) mod record;
 pub(crate) mod route;
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Version, header};
@@ -57,7 +61,7 @@ impl App for Outbound {
         let mut record = Record::new();
         self.metrics.calls_in_flight.inc();
         session.set_write_timeout(Some(self.rules.body_timeout));
-        let stopped = call::carry(self, &mut session, &mut record).await;
+        let stopped = contained(call::carry(self, &mut session, &mut record)).await;
         let (end, keep) = match stopped {
             Ok(()) => (End::Answered, true),
             Err(Stop::Refuse(reply)) => self.answer(&mut session, reply, &mut record).await,
@@ -108,6 +112,17 @@ impl Outbound {
     fn count_connection(&self, received: &Received<'_>, outcome: &str) {
         self.metrics.upstream_connections.with_label_values(&[&received.account.name, outcome]).inc();
     }
+}
+
+/// A call that panics ends as `internal` and takes nothing else down. The panic hook has logged its place.
+async fn contained(call: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        // Unwind safe: after a panic the session is answered and closed, and the record written, nothing more.
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
+            .unwrap_or(Poll::Ready(Err(Refusal::Internal.into())))
+    })
+    .await
 }
 
 /// Reads what is left of a short body that is already under way. Whether nothing is left.
@@ -179,5 +194,16 @@ impl Asked for HttpSession {
 
     fn is_http11(&self) -> bool {
         self.req_header().version == Version::HTTP_11
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_answered() {
+        let bug = async { panic!("with a phone number") };
+        assert!(matches!(contained(bug).await, Err(Stop::Refuse(reply)) if reply.refusal == Refusal::Internal));
     }
 }

@@ -1,11 +1,12 @@
 //! The account's token: one login at a time, generations, and a pace.
 //!
 //! [`Cache`] hands out the token that is held and asks for a new one ahead of its end, at its end, or when
-//! the platform refuses it. [`Family`] knows what a login says and how its answer reads. This room opens no
-//! connection itself (whoever implements [`Login`] does) and writes no log ([`Observer`] does).
+//! the platform refuses it. [`Family`] knows what a login says and how its answer reads. The login itself is
+//! [`HttpLogin`]'s, or a script's in tests; this room writes no log ([`Observer`] does).
 
 mod cache;
 mod error;
+mod login;
 mod pace;
 mod source;
 mod upkeep;
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 pub use cache::{Cache, LOGIN_TIME};
 pub use error::{Absent, LoginError, Reason, Unavailable};
+pub use login::HttpLogin;
 pub use source::{Family, MAX_TOKEN, read_retry_after};
 
 use crate::clock::Instant;
