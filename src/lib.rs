@@ -1,5 +1,6 @@
 //! airudder-gateway.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod envelope;

@@ -3,13 +3,20 @@
 //! Parsed once, at the door: after [`Config::load`] no name is unknown, no key has a wrong size and no
 //! URL is text. The environment and the files a configuration names are read here and nowhere else.
 
+mod account;
+mod bounds;
 mod check;
 mod error;
 mod file;
+mod operation;
+mod reference;
+mod table;
 mod units;
 
+use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
@@ -31,8 +38,45 @@ pub struct Config {
     pub programs: Vec<Program>,
     /// What the file says of single operations, beside the table of known ones.
     pub operations: Vec<OperationRule>,
-    /// Legal but unwise values, one sentence each, to be logged at start.
+    /// Legal but unwise values, one sentence each with its line, to be logged at start.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads a file, what it refers to, and the environment. Relative paths start at the file's directory.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, as one sentence with file, line and key; see [`ConfigError`].
+    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError::of_file(path, format!("the configuration cannot be read: {}", reference::reason(&error)))
+        })?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::try_new(&text, Some(path), dir, &|name| std::env::var_os(name))
+    }
+
+    /// Reads a text. `dir` is where relative paths start; `env` finds environment variables, so that a test
+    /// need not change its own.
+    ///
+    /// # Errors
+    /// As [`Config::load`], with the line alone in the place of file and line.
+    pub fn parse(text: &str, dir: &Path, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        Self::try_new(text, None, dir, &env)
+    }
+
+    fn try_new(
+        text: &str,
+        path: Option<&Path>,
+        dir: &Path,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let mut around = reference::Surroundings { dir, env, warnings: Vec::new() };
+        let checked = file::File::parse(text).and_then(|file| check::check(&file, &mut around));
+        let mut config = checked.map_err(|fault| fault.locate(path, text))?;
+        config.warnings = around.warnings.into_iter().map(|warning| warning.locate(path, text).to_string()).collect();
+        Ok(config)
+    }
 }
 
 /// The outbound listener and the limits of one call.
@@ -146,12 +190,22 @@ pub enum Scheme {
 }
 
 /// Where the IV of `aes-cbc-pkcs7` comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Iv {
     /// A random one in the first block of the ciphertext.
     Prefix,
     /// A configured one.
     Fixed([u8; 16]),
+}
+
+/// An IV may come from the same place as a key, so it is not printed either.
+impl fmt::Debug for Iv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prefix => "Prefix",
+            Self::Fixed(_) => "Fixed(REDACTED)",
+        })
+    }
 }
 
 /// A GET without a query on a sealed account (the platform's documentation is silent).

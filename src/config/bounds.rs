@@ -1,0 +1,78 @@
+//! Single values within their bounds: names, durations, counts, sizes, addresses.
+//!
+//! Each takes what is written and the default, and refuses with a sentence that names the bound. None of
+//! them knows another value of the file.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::error::{Fault, quote};
+use super::table::{Given, Section};
+use super::units::written_size;
+
+/// The name of a section: 1 to 64 letters, digits, `_`, `.` and `-`, because it becomes a metric's label.
+pub(super) fn name<S: Section>(section: &Given<S>, given: Option<&Given<String>>) -> Result<String, Fault> {
+    let Some(given) = given else {
+        return Err(Fault::at(section.at, format!("this {} has no name; add name = \"…\"", S::TITLE)));
+    };
+    let name = &given.value;
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if (1..=64).contains(&name.len()) && name.bytes().all(known) {
+        Ok(name.clone())
+    } else {
+        Err(given.fault(format!("{} must have 1 to 64 of A to Z, a to z, 0 to 9, _ . -", quote(name))))
+    }
+}
+
+/// A duration for which zero makes no sense.
+pub(super) fn positive(given: Option<&Given<Duration>>, default: Duration) -> Result<Duration, Fault> {
+    match given {
+        None => Ok(default),
+        Some(given) if given.value.is_zero() => Err(given.fault("must not be zero; every call would fail at once")),
+        Some(given) => Ok(given.value),
+    }
+}
+
+/// A number within its bounds.
+pub(super) fn count(given: Option<&Given<u64>>, bounds: RangeInclusive<usize>, default: usize) -> Result<usize, Fault> {
+    let Some(given) = given else { return Ok(default) };
+    match usize::try_from(given.value) {
+        Ok(number) if bounds.contains(&number) => Ok(number),
+        _ => {
+            Err(given.fault(format!("is {}; write a number from {} to {}", given.value, bounds.start(), bounds.end())))
+        }
+    }
+}
+
+/// A size within its bounds, in bytes.
+pub(super) fn size(
+    given: Option<&Given<usize>>,
+    bounds: RangeInclusive<usize>,
+    default: usize,
+) -> Result<usize, Fault> {
+    let Some(given) = given else { return Ok(default) };
+    if bounds.contains(&given.value) {
+        return Ok(given.value);
+    }
+    let wrong = if given.value < *bounds.start() { "least is" } else { "most is" };
+    let bound = if given.value < *bounds.start() { bounds.start() } else { bounds.end() };
+    Err(given.fault(format!("is {}; the {wrong} \"{}\"", written_size(given.value), written_size(*bound))))
+}
+
+/// An IP address with a port.
+pub(super) fn listen(given: Option<&Given<String>>, default: SocketAddr) -> Result<SocketAddr, Fault> {
+    let Some(given) = given else { return Ok(default) };
+    given.value.parse().map_err(|_| {
+        given
+            .fault(format!("{} is not an IP address with a port; write one such as \"{default}\"", quote(&given.value)))
+    })
+}
+
+/// The index of the first item that was there before.
+pub(super) fn repeated<T: Hash + Eq>(items: impl IntoIterator<Item = T>) -> Option<usize> {
+    let mut seen = HashSet::new();
+    items.into_iter().position(|item| !seen.insert(item))
+}

@@ -1,0 +1,188 @@
+//! What a configuration refers to: environment variables and files.
+//!
+//! The only place that reads secrets from outside. Its sentences never hold what it read; a path or a
+//! variable's name is shown only where it cannot be a secret written in the wrong place.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::error::Fault;
+use super::file::Reference;
+use super::table::Given;
+use crate::secret::Secret;
+
+/// Largest secret in bytes: a header value or a key, never a document.
+const MAX_SECRET: usize = 16 * 1024;
+/// Largest file of certificate authorities in bytes; a system's whole bundle has a quarter of a MiB.
+const MAX_CA: usize = 4 * 1024 * 1024;
+
+/// Where references lead.
+pub(super) struct Surroundings<'a> {
+    /// Relative paths start here.
+    pub(super) dir: &'a Path,
+    pub(super) env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Legal but unwise values, as they are met.
+    pub(super) warnings: Vec<Fault>,
+}
+
+impl Surroundings<'_> {
+    /// Fetches a secret that is not empty. One line break at the end of a file is not part of it.
+    pub(super) fn secret(&mut self, given: &Given<Reference>) -> Result<Secret, Fault> {
+        let bytes = match &given.value {
+            Reference::Env(name) => self.variable(given, name)?,
+            Reference::File(path) => self.secret_file(given, path)?,
+        };
+        let secret = Secret::new(bytes);
+        if secret.is_empty() {
+            return Err(given.fault("is empty; put the secret where this line says"));
+        }
+        Ok(secret)
+    }
+
+    /// A secret that goes into JSON: text without control characters.
+    pub(super) fn text_secret(&mut self, given: &Given<Reference>) -> Result<Secret, Fault> {
+        let secret = self.secret(given)?;
+        match secret.expose_str() {
+            Some(text) if !text.chars().any(char::is_control) => Ok(secret),
+            _ => Err(given.fault("must be UTF-8 text without line breaks and control characters; correct it")),
+        }
+    }
+
+    /// A secret that goes into a header: visible ASCII, spaces only inside, because parsers trim the ends.
+    pub(super) fn header_secret(&mut self, given: &Given<Reference>) -> Result<Secret, Fault> {
+        let secret = self.secret(given)?;
+        let bytes = secret.expose();
+        let visible = bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+        if visible && !bytes.starts_with(b" ") && !bytes.ends_with(b" ") {
+            Ok(secret)
+        } else {
+            Err(given
+                .fault("must be visible ASCII without line breaks and outer spaces to fit into a header; correct it"))
+        }
+    }
+
+    /// The path of a PEM file that holds at least one usable certificate.
+    pub(super) fn ca(&self, given: &Given<String>) -> Result<PathBuf, Fault> {
+        let path = self.dir.join(&given.value);
+        let pem = File::open(&path)
+            .and_then(|file| read_bounded(file, MAX_CA))
+            .map_err(|error| given.fault(format!("cannot be read from {path:?}: {}", reason(&error))))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            if certificate.ok().and_then(|certificate| roots.add(certificate).ok()).is_none() {
+                return Err(given.fault(format!(
+                    "names {path:?}, where a certificate is damaged; write the authority's PEM file anew"
+                )));
+            }
+        }
+        if roots.is_empty() {
+            return Err(given
+                .fault(format!("names {path:?}, which holds no certificate; name a PEM file with BEGIN CERTIFICATE")));
+        }
+        Ok(path)
+    }
+
+    fn variable(&self, given: &Given<Reference>, name: &str) -> Result<Vec<u8>, Fault> {
+        if !is_variable(name) {
+            return Err(given.fault("names no possible environment variable; use letters, digits and _ only"));
+        }
+        match (self.env)(name) {
+            Some(value) => Ok(value.into_encoded_bytes()),
+            None if is_plainly_a_name(name) => Err(given.fault(format!(
+                "needs the environment variable {name}, which is not set; set it before the gateway starts"
+            ))),
+            None => Err(given.fault("names an environment variable that is not set; set it before the gateway starts")),
+        }
+    }
+
+    fn secret_file(&mut self, given: &Given<Reference>, path: &str) -> Result<Vec<u8>, Fault> {
+        let unreadable = |error: io::Error| {
+            given.fault(format!(
+                "names a file that cannot be read: {} (relative paths start at {:?})",
+                reason(&error),
+                self.dir
+            ))
+        };
+        let file = File::open(self.dir.join(path)).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+        let mut bytes = read_bounded(file, MAX_SECRET).map_err(unreadable)?;
+        if bytes.ends_with(b"\n") {
+            bytes.truncate(bytes.len() - 1);
+            if bytes.ends_with(b"\r") {
+                bytes.truncate(bytes.len() - 1);
+            }
+        }
+        if mode & 0o077 != 0 {
+            self.warnings.push(given.fault(format!(
+                "names a file that other users may open (mode {mode:04o}); make it the gateway's own with chmod 600"
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads to the end, into one allocation: a buffer that grew would leave copies of a secret behind.
+fn read_bounded(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(limit + 1);
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too large"));
+    }
+    Ok(bytes)
+}
+
+/// Why a file cannot be read, and what to do.
+pub(super) fn reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file; create it or correct the path",
+        io::ErrorKind::PermissionDenied => "permission denied; let the gateway's user read it",
+        io::ErrorKind::IsADirectory => "it is a directory; name a file in it",
+        io::ErrorKind::FileTooLarge => "it is far too large; correct the path",
+        io::ErrorKind::InvalidData => "it is not UTF-8 text; save it as UTF-8",
+        _ => "reading failed; check the path and the disk",
+    }
+}
+
+/// What a shell accepts as the name of a variable.
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Looks like `AIRUDDER_APP_KEY`. Anything else may be a secret that was written in the place of a name.
+fn is_plainly_a_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.contains('_')
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_variable_is_ever_shown() {
+        for (name, possible, shown) in [
+            ("AIRUDDER_APP_KEY", true, true),
+            ("_X", true, true),
+            ("airudder_key", true, false),
+            ("airudderredduria", true, false),
+            ("AIRUDDERREDDURIA", true, false),
+            ("9LIVES_", false, true),
+            ("", false, false),
+            ("A B", false, false),
+            ("A=B", false, false),
+        ] {
+            assert_eq!(is_variable(name), possible, "{name}");
+            assert_eq!(is_plainly_a_name(name), shown, "{name}");
+        }
+    }
+}

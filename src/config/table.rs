@@ -1,0 +1,173 @@
+//! One table of the parsed document, asked key by key.
+//!
+//! The keys that are asked for are the known ones; [`Table::finish`] refuses the rest and lists them, so
+//! the list can never differ from what is read. It knows types and places, never what a value means.
+
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Fault, quote};
+use super::units;
+
+/// A value as written: under which key, and where.
+pub(super) struct Given<T> {
+    /// The key, for sentences.
+    pub(super) key: String,
+    /// Byte offset of the value.
+    pub(super) at: usize,
+    pub(super) value: T,
+}
+
+impl<T> Given<T> {
+    /// A sentence about this value, beginning with its key.
+    pub(super) fn fault(&self, rest: impl AsRef<str>) -> Fault {
+        Fault::at(self.at, format!("{} {}", self.key, rest.as_ref()))
+    }
+
+    fn with<U>(&self, value: U) -> Given<U> {
+        Given { key: self.key.clone(), at: self.at, value }
+    }
+}
+
+/// A table of the file that is read into a struct of its own.
+pub(super) trait Section: Sized {
+    /// How sentences call it: `[outbound]`, `[[account]]`, or the key of an inline table.
+    const TITLE: &'static str;
+
+    /// Asks for every key; those that are left are unknown.
+    fn read(table: &mut Table<'_>) -> Result<Self, Fault>;
+}
+
+/// A table that is being read.
+pub(super) struct Table<'a> {
+    title: &'static str,
+    /// What nothing has asked for yet, in the order of the file.
+    left: Vec<Given<DeValue<'a>>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    /// Reads a whole table: every key known, every value of its type.
+    pub(super) fn read_as<S: Section>(table: DeTable<'a>) -> Result<S, Fault> {
+        let mut table = Self { title: S::TITLE, left: entries(table), asked: Vec::new() };
+        let section = S::read(&mut table)?;
+        table.finish()?;
+        Ok(section)
+    }
+
+    /// The value as it is, for keys with more than one shape.
+    pub(super) fn any(&mut self, key: &'static str) -> Option<Given<DeValue<'a>>> {
+        self.asked.push(key);
+        let found = self.left.iter().position(|entry| entry.key == key)?;
+        Some(self.left.remove(found))
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<Given<String>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        match &given.value {
+            DeValue::String(written) => Ok(Some(given.with(written.clone().into_owned()))),
+            other => Err(given.fault(format!("must be text in quotes, not {}", kind(other)))),
+        }
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<Given<bool>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        match &given.value {
+            DeValue::Boolean(flag) => Ok(Some(given.with(*flag))),
+            other => Err(given.fault(format!("must be true or false, not {}", kind(other)))),
+        }
+    }
+
+    /// A whole number from zero up.
+    pub(super) fn count(&mut self, key: &'static str) -> Result<Option<Given<u64>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        match &given.value {
+            DeValue::Integer(number) => match u64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => Ok(Some(given.with(number))),
+                Err(_) => Err(given.fault("must be a whole number that is not negative")),
+            },
+            other => Err(given.fault(format!("must be a whole number, not {}", kind(other)))),
+        }
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Given<Duration>>, Fault> {
+        self.measure(key, "10s", units::duration)
+    }
+
+    /// In bytes.
+    pub(super) fn size(&mut self, key: &'static str) -> Result<Option<Given<usize>>, Fault> {
+        self.measure(key, "16MiB", units::size)
+    }
+
+    pub(super) fn section<S: Section>(&mut self, key: &'static str) -> Result<Option<Given<S>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        match given.value {
+            DeValue::Table(table) => Ok(Some(Given { key: given.key, at: given.at, value: Self::read_as(table)? })),
+            ref other => Err(given.fault(format!("must be a table, written {}, not {}", S::TITLE, kind(other)))),
+        }
+    }
+
+    /// The tables of `[[key]]`, in the order of the file.
+    pub(super) fn sections<S: Section>(&mut self, key: &'static str) -> Result<Vec<Given<S>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(Vec::new()) };
+        let refusal = given.fault(format!("must be written {}, with two brackets, once for each", S::TITLE));
+        let DeValue::Array(items) = given.value else { return Err(refusal) };
+        let mut sections = Vec::with_capacity(items.len());
+        for item in items {
+            let at = item.span().start;
+            let DeValue::Table(table) = item.into_inner() else { return Err(refusal) };
+            sections.push(Given { key: key.to_owned(), at, value: Self::read_as(table)? });
+        }
+        Ok(sections)
+    }
+
+    fn measure<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Given<T>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        match &given.value {
+            DeValue::String(written) => {
+                let value = read(written).map_err(|refusal| given.fault(refusal))?;
+                Ok(Some(given.with(value)))
+            }
+            other => Err(given.fault(format!("must be text with a unit, such as \"{example}\", not {}", kind(other)))),
+        }
+    }
+
+    /// Refuses the first key that nothing asked for.
+    fn finish(self) -> Result<(), Fault> {
+        let Some(unknown) = self.left.first() else { return Ok(()) };
+        let sentence =
+            format!("unknown key {} in {}; known keys are {}", quote(&unknown.key), self.title, self.asked.join(", "));
+        Err(Fault::at(unknown.at, sentence))
+    }
+}
+
+/// The entries of a table in the order of the file.
+pub(super) fn entries(table: DeTable<'_>) -> Vec<Given<DeValue<'_>>> {
+    let mut entries: Vec<_> = table
+        .into_iter()
+        .map(|(key, value)| {
+            let at = value.span().start;
+            Given { key: key.into_inner().into_owned(), at, value: value.into_inner() }
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.at);
+    entries
+}
+
+/// What a value is, without showing it.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,119 @@
+//! Durations and sizes as an operator writes them: a whole number and its unit.
+//!
+//! Each refusal is the rest of a sentence that begins with the key. No default lives here.
+
+use std::time::Duration;
+
+use super::error::quote;
+
+/// Longest duration: a year. Beyond it an addition to a clock could overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Largest size: 1 TiB, so that sums of sizes cannot overflow.
+const LARGEST: u64 = 1 << 40;
+
+/// `500ms`, `10s`, `5m`, `24h` or `14d`.
+pub(super) fn duration(written: &str) -> Result<Duration, String> {
+    const UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let millis = amount(written, UNITS, "10s")?;
+    match millis.map(Duration::from_millis) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err(format!("is {}; the longest is \"365d\"", quote(written))),
+    }
+}
+
+/// `512B`, `32KiB`, `16MiB` or `1GiB`, in bytes.
+pub(super) fn size(written: &str) -> Result<usize, String> {
+    const UNITS: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let bytes = amount(written, UNITS, "16MiB")?;
+    match bytes.filter(|bytes| *bytes <= LARGEST).and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("is {}; the largest is \"1024GiB\"", quote(written))),
+    }
+}
+
+/// A size as an operator would write it, in its largest whole unit.
+pub(super) fn written_size(bytes: usize) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes >> shift > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// The number times its unit; `None` when that does not fit.
+fn amount(written: &str, units: &[(&str, u64)], example: &str) -> Result<Option<u64>, String> {
+    let end = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());
+    let (digits, unit) = written.split_at(end);
+    if digits.is_empty() || !unit.chars().all(|c| c.is_ascii_alphabetic()) {
+        return Err(format!("is {}; write a whole number and its unit, such as \"{example}\"", quote(written)));
+    }
+    let known = units.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if unit.is_empty() {
+        return Err(format!("is {} without a unit; add one of {known}", quote(written)));
+    }
+    let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
+        return Err(format!("is {} with an unknown unit; known units are {known}", quote(written)));
+    };
+    Ok(digits.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        for (written, millis) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("24h", 86_400_000),
+            ("14d", 1_209_600_000),
+            ("365d", 31_536_000_000),
+            ("0s", 0),
+            ("007s", 7_000),
+        ] {
+            assert_eq!(duration(written), Ok(Duration::from_millis(millis)), "{written}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit_and_written_back() {
+        for (written, bytes) in
+            [("1B", 1), ("1023B", 1023), ("32KiB", 32 << 10), ("16MiB", 16 << 20), ("3GiB", 3 << 30), ("0B", 0)]
+        {
+            assert_eq!(size(written), Ok(bytes), "{written}");
+            assert_eq!(written_size(bytes), written);
+        }
+        assert_eq!(size("1024GiB"), Ok(1 << 40));
+        assert_eq!(written_size(1536 << 10), "1536KiB");
+    }
+
+    #[test]
+    fn what_is_not_a_number_and_a_unit_is_refused() {
+        for written in [
+            "",
+            "s",
+            "10",
+            "10 s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1h30m",
+            "10sec",
+            "10S",
+            "1_0s",
+            "٣s",
+            "366d",
+            "99999999999999999999s",
+        ] {
+            assert!(duration(written).is_err(), "{written}");
+        }
+        for written in
+            ["", "KiB", "10", "10 KiB", "-1B", "1.5MiB", "10KB", "10kib", "10M", "1025GiB", "18446744073709551615GiB"]
+        {
+            assert!(size(written).is_err(), "{written}");
+        }
+    }
+}

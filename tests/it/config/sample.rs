@@ -1,0 +1,178 @@
+//! The sample configuration and the operators' page name every key there is, and what they show is true.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use airudder_gateway::config::Config;
+
+use super::{ACCOUNT, dir, env, write};
+
+const SAMPLE: &str = include_str!("../../../conf/gateway.toml");
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+/// Every section with the text that an unknown key is put into.
+const SECTIONS: [(&str, &str); 9] = [
+    ("the file", "zzz = 1"),
+    ("[outbound]", "[outbound]\nzzz = 1"),
+    ("[admin]", "[admin]\nzzz = 1"),
+    ("[log]", "[log]\nzzz = 1"),
+    ("[[account]]", "[[account]]\nzzz = 1"),
+    ("encryption", "[[account]]\nencryption = { zzz = 1 }"),
+    ("login", "[[account]]\nlogin = { zzz = 1 }"),
+    ("[[program]]", "[[program]]\nzzz = 1"),
+    ("[[operation]]", "[[operation]]\nzzz = 1"),
+];
+
+/// The keys that the gateway itself lists when it meets an unknown one.
+fn known_keys(title: &str, probe: &str) -> Vec<String> {
+    let error = Config::parse(probe, Path::new("."), env).expect_err(probe).to_string();
+    let (_, keys) = error.split_once(&format!("unknown key \"zzz\" in {title}; known keys are ")).expect(&error);
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+/// A section of the sample: its header, and its keys in order with the values shown for them.
+struct Shown {
+    header: &'static str,
+    keys: Vec<(&'static str, Vec<Value>)>,
+}
+
+struct Value {
+    written: &'static str,
+    active: bool,
+}
+
+/// A line is a setting when it begins, after a `#` without a space, with a key or a header.
+fn shown() -> Vec<Shown> {
+    let mut sections: Vec<Shown> = Vec::new();
+    for line in SAMPLE.lines() {
+        let active = !line.starts_with('#');
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if line.starts_with('[') {
+            sections.push(Shown { header: line, keys: Vec::new() });
+        } else if let Some((key, written)) =
+            line.split_once(" = ").filter(|_| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        {
+            let keys = &mut sections.last_mut().expect("a section before the first key").keys;
+            let value = Value { written, active };
+            match keys.iter_mut().find(|(earlier, _)| *earlier == key) {
+                Some((_, values)) => values.push(value),
+                None => keys.push((key, vec![value])),
+            }
+        }
+    }
+    sections
+}
+
+/// The sample with every key active, each with its `choice`th value or its last.
+fn uncommented(choice: usize) -> String {
+    let mut text = String::new();
+    for section in shown() {
+        text += &format!("{}\n", section.header);
+        for (key, values) in section.keys {
+            text += &format!("{key} = {}\n", values[choice.min(values.len() - 1)].written);
+        }
+    }
+    text
+}
+
+fn sample_env(name: &str) -> Option<std::ffi::OsString> {
+    let value = if name.contains("AES") { "0123456789abcdef" } else { "a value" };
+    Some(value.into())
+}
+
+fn parse(text: &str, test: &str) -> Config {
+    let dir = dir(test);
+    let authority = rcgen::generate_simple_self_signed(["platform.test".to_owned()]).expect("a certificate");
+    write(&dir, "platform-ca.pem", 0o644, authority.cert.pem());
+    Config::parse(text, &dir, sample_env).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn the_sample_is_accepted_as_it_is_without_a_warning() {
+    let config = parse(SAMPLE, "sample");
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.accounts.len(), 1);
+    assert!(config.accounts[0].encryption.is_some() && config.programs.is_empty() && config.operations.is_empty());
+}
+
+#[test]
+fn every_value_that_the_sample_shows_is_accepted() {
+    let most = shown().iter().flat_map(|section| &section.keys).map(|(_, values)| values.len()).max();
+    for choice in 0..most.expect("keys") {
+        // `encryption = "on"` of an operation needs the account's, so "off" there meets "off" here.
+        let text = uncommented(choice);
+        let text = if text.contains("\nencryption = \"off\"\nconnect") {
+            text.replace("encryption = \"on\"", "encryption = \"off\"")
+        } else {
+            text
+        };
+        parse(&text, "every-value");
+    }
+}
+
+#[test]
+fn what_the_sample_shows_as_default_is_the_default() {
+    let shown = parse(&uncommented(1), "defaults");
+    let plain = Config::parse(&format!("[outbound]\n{ACCOUNT}"), Path::new("."), env).expect("the least there is");
+    let sealed = parse(SAMPLE, "defaults");
+    let print = |config: &Config| {
+        let mut outbound = config.outbound.clone();
+        outbound.threads = 0;
+        let account = &config.accounts[0];
+        format!("{outbound:?} {:?} {:?} {:?} {:?}", config.admin, account.upstream, account.timeouts, account.token)
+    };
+    assert_eq!(print(&shown), print(&plain));
+    assert_eq!(format!("{:?}", shown.accounts[0].encryption), format!("{:?}", sealed.accounts[0].encryption));
+    assert_eq!(parse(&uncommented(0), "defaults").log, plain.log);
+}
+
+#[test]
+fn the_sample_shows_every_known_key_and_no_other() {
+    let shown: BTreeMap<_, Vec<_>> = shown()
+        .into_iter()
+        .map(|section| (section.header, section.keys.into_iter().map(|(key, _)| key.to_owned()).collect()))
+        .collect();
+    for (title, probe) in SECTIONS {
+        let known = known_keys(title, probe);
+        match shown.get(title) {
+            Some(keys) => assert_eq!(*keys, known, "{title}"),
+            None if title == "the file" => {
+                let headers = shown.keys().map(|header| header.trim_matches(['[', ']']));
+                let mut known = known;
+                known.sort();
+                let mut headers: Vec<_> = headers.collect();
+                headers.sort_unstable();
+                assert_eq!(headers, known);
+            }
+            None => {
+                let line = SAMPLE.lines().filter(|line| line.contains(&format!("{title} = {{"))).collect::<String>();
+                for key in known {
+                    assert!(line.contains(&format!(" {key} = ")), "{key} of {title} is not in the sample");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_has_every_known_key_and_the_defaults_of_the_sample() {
+    let sample = shown();
+    for (title, probe) in SECTIONS.into_iter().filter(|(title, _)| *title != "the file") {
+        let (_, section) = PAGE.split_once(&format!("# {title}\n")).expect(title);
+        let section = section.split("\n#").next().expect("a section");
+        let rows: Vec<Vec<&str>> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        let keys: Vec<_> = rows.iter().map(|row| row[1].trim_matches('`')).collect();
+        assert_eq!(keys, known_keys(title, probe), "{title}");
+        for (key, values) in sample.iter().filter(|shown| shown.header == title).flat_map(|shown| &shown.keys) {
+            let default = rows[keys.iter().position(|known| known == key).expect(key)][2];
+            let is_literal = default.starts_with('`') && default.ends_with('`');
+            if is_literal && (!values[0].active || *key == "listen") {
+                assert_eq!(default.trim_matches('`'), values[0].written, "{key} of {title}");
+            }
+        }
+    }
+}
