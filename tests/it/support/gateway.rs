@@ -1,0 +1,223 @@
+//! The gateway under test: the real binary, started with a configuration of its own in a folder of its own.
+//! Everything it prints is kept, so that a test can search it.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use airudder_gateway::simulator::Simulator;
+
+use super::Client;
+
+/// How long anything that has to happen may take before the test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The key of the simulator's default account.
+pub(crate) const KEY: &str = "airudderredduria";
+
+/// A configuration to start with; the sections are TOML lines.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    /// Lines of `[outbound]` beside `listen`.
+    pub(crate) outbound: String,
+    /// Lines of the first `[[account]]` beside name, upstream and key pair.
+    pub(crate) account: String,
+    /// Whether the first account seals (aes-ecb-zero with [`KEY`]).
+    pub(crate) sealed: bool,
+    /// Further sections.
+    pub(crate) more: String,
+    /// Further environment variables.
+    pub(crate) env: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { outbound: "threads = 2".into(), account: String::new(), sealed: true, more: String::new(), env: Vec::new() }
+    }
+}
+
+impl Setup {
+    /// One account without encryption.
+    pub(crate) fn unsealed() -> Self {
+        Self { sealed: false, ..Self::default() }
+    }
+
+    /// The text of the configuration for a platform at `upstream`; a CA is written beside it.
+    fn text(&self, upstream: &str, ca: bool) -> String {
+        let mut text = format!(
+            "[outbound]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [[account]]\nname = \"main\"\nupstream = \"{upstream}\"\n\
+             app_key = {{ env = \"APP_KEY\" }}\napp_secret = {{ env = \"APP_SECRET\" }}\n{}\n",
+            self.outbound, self.account
+        );
+        if ca {
+            text.push_str("ca = \"ca.pem\"\n");
+        }
+        if self.sealed {
+            text.push_str("encryption = { scheme = \"aes-ecb-zero\", key = { env = \"AES_KEY\" } }\n");
+        } else if !self.account.contains("encryption") {
+            text.push_str("encryption = \"off\"\n");
+        }
+        let _ = write!(text, "{}", self.more);
+        text
+    }
+
+    /// Starts the gateway in front of this platform and waits until it listens.
+    pub(crate) fn start(&self, platform: &Simulator) -> Gateway {
+        self.start_at(&platform.url(), platform.ca_pem())
+    }
+
+    /// Starts the gateway in front of whatever is at `upstream`.
+    pub(crate) fn start_at(&self, upstream: &str, ca_pem: Option<&str>) -> Gateway {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "gateway-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir_all(&folder).expect("a folder for the gateway");
+        if let Some(pem) = ca_pem {
+            std::fs::write(folder.join("ca.pem"), pem).expect("the CA is written");
+        }
+        let config = folder.join("gateway.toml");
+        std::fs::write(&config, self.text(upstream, ca_pem.is_some())).expect("the configuration is written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
+        command
+            .args(["run", "--config"])
+            .arg(&config)
+            .env("APP_KEY", "demo-key")
+            .env("APP_SECRET", "demo-secret")
+            .env("AES_KEY", KEY)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the gateway starts");
+        let output = Output::default();
+        output.follow(child.stdout.take().expect("its output is ours"));
+        output.follow(child.stderr.take().expect("its errors are ours"));
+        let listening = output.line(|line| line["message"] == "listening");
+        let address = |name: &str| listening[name].as_str().expect("an address").parse().expect("an address");
+        Gateway { outbound: address("outbound"), admin: address("admin"), child, output, folder }
+    }
+}
+
+/// A running gateway. It is killed when dropped.
+pub(crate) struct Gateway {
+    /// Where programs call.
+    pub(crate) outbound: SocketAddr,
+    /// Where operators look.
+    pub(crate) admin: SocketAddr,
+    output: Output,
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Gateway {
+    /// A new connection of a program.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.outbound)
+    }
+
+    /// A page of the admin listener: status and body.
+    pub(crate) fn admin_page(&self, path: &str) -> (u16, String) {
+        let answer = Client::connect(self.admin).get(path);
+        (answer.status, String::from_utf8(answer.body).expect("text"))
+    }
+
+    /// Waits until the gateway holds a token for every account.
+    pub(crate) fn ready(self) -> Self {
+        let end = std::time::Instant::now() + PATIENCE;
+        while self.admin_page("/readyz/outbound").0 != 200 {
+            assert!(std::time::Instant::now() < end, "never ready: {}", self.printed());
+            std::thread::yield_now();
+        }
+        self
+    }
+
+    /// The value of one series, 0 when it does not exist (yet). `series` is as in the exposition, without prefix.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let (_, page) = self.admin_page("/metrics");
+        let wanted = format!("airudder_gateway_{series} ");
+        page.lines().find_map(|line| line.strip_prefix(&wanted)).map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// The log line of the call that was answered with this request id, or the next one that fits.
+    pub(crate) fn log_line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.output.line(fits)
+    }
+
+    /// Everything it has printed so far, on both outputs.
+    pub(crate) fn printed(&self) -> String {
+        self.output.text()
+    }
+
+    /// Process id, for signals and for reading its memory.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started here")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What a process printed, readable while it runs.
+#[derive(Clone, Default)]
+struct Output(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Output {
+    fn follow(&self, pipe: impl Read + Send + 'static) {
+        let shared = self.0.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n') {
+                let Ok(line) = line else { return };
+                shared.0.lock().expect("no panic inside").push(String::from_utf8_lossy(&line).into_owned());
+                shared.1.notify_all();
+            }
+            shared.1.notify_all();
+        });
+    }
+
+    fn text(&self) -> String {
+        self.0.0.lock().expect("no panic inside").join("\n")
+    }
+
+    /// The first JSON line that fits, waiting for it.
+    fn line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let (mut seen, end) = (0, std::time::Instant::now() + PATIENCE);
+        let mut lines = self.0.0.lock().expect("no panic inside");
+        loop {
+            for line in &lines[seen..] {
+                if let Ok(value) = serde_json::from_str(line)
+                    && fits(&value)
+                {
+                    return value;
+                }
+            }
+            seen = lines.len();
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            assert!(!left.is_zero(), "no such line in:\n{}", lines.join("\n"));
+            lines = self.0.1.wait_timeout(lines, left).expect("no panic inside").0;
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The neighbours of a test: the built gateway as a process of its own, and a client that sends exactly
+//! the bytes it is told. The platform is the simulator, in this process.
+
+pub(crate) mod client;
+pub(crate) mod gateway;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use gateway::{Gateway, Setup};
