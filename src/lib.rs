@@ -27,3 +27,4 @@ pub mod config;
 pub mod log;
 pub mod metrics;
 pub mod secret;
+pub mod simulator;

@@ -1,0 +1,101 @@
+//! What all connections share: options, ciphers, tokens, faults, records. State is a handle; no lock is ever held
+//! across an await.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::auth::Tokens;
+use super::faults::Faults;
+use super::noise::Noise;
+use super::operations::Tasks;
+use super::options::Options;
+use super::record::Records;
+use super::wire::Lines;
+use crate::envelope::Cipher;
+use crate::secret::Secret;
+
+/// The state of one simulated platform.
+pub(super) struct Platform {
+    pub(super) options: Options,
+    pub(super) address: SocketAddr,
+    pub(super) url: String,
+    pub(super) ciphers: Option<Ciphers>,
+    pub(super) tokens: Tokens,
+    pub(super) tasks: Tasks,
+    pub(super) faults: Faults,
+    pub(super) records: Records,
+    pub(super) lines: Lines,
+    pub(super) noise: Noise,
+    /// Bumped after every request, answer and closed connection, for those who wait.
+    pub(super) changes: watch::Sender<u64>,
+}
+
+/// The right key, and a wrong one of the same size for the fault that seals with it.
+pub(super) struct Ciphers {
+    pub(super) right: Cipher,
+    pub(super) wrong: Cipher,
+}
+
+impl Platform {
+    pub(super) fn try_new(options: Options, address: SocketAddr) -> io::Result<Self> {
+        let ciphers = match &options.cipher {
+            None => None,
+            Some((scheme, key)) => {
+                let other = Secret::new(key.expose().iter().map(|byte| !byte).collect::<Vec<u8>>());
+                let made = |key| {
+                    Cipher::try_new(scheme, key)
+                        .map_err(|error| io::Error::other(format!("the key does not fit: {error}")))
+                };
+                Some(Ciphers { right: made(key)?, wrong: made(&other)? })
+            }
+        };
+        let shown = if address.ip().is_unspecified() {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+        } else {
+            address
+        };
+        Ok(Self {
+            url: format!("{}://{shown}", if options.tls { "https" } else { "http" }),
+            address,
+            ciphers,
+            tokens: Tokens::try_new(options.token_life)?,
+            tasks: Tasks::default(),
+            faults: Faults::default(),
+            records: Records::new(&options),
+            lines: Lines::default(),
+            noise: Noise::try_new()?,
+            changes: watch::Sender::new(0),
+            options,
+        })
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    pub(super) fn clear(&self) {
+        self.faults.clear();
+        self.records.clear();
+        self.lines.clear_accepted();
+    }
+
+    /// Closes idle connections and waits until they are gone.
+    pub(super) async fn close_idle(&self) -> usize {
+        let mut changes = self.changes.subscribe();
+        let closing = self.lines.close_idle();
+        while closing.iter().any(|line| !line.is_gone()) {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+        closing.len()
+    }
+}
+
+/// Locks, also after a panic elsewhere: all that is guarded here is whole between any two statements.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
