@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod call;
 mod config;
 mod envelope;
 mod simulator;
+mod support;
