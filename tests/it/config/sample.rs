@@ -64,7 +64,7 @@ fn shown() -> Vec<Shown> {
 }
 
 /// The sample with every key active, each with its `choice`th value or its last.
-fn uncommented(choice: usize) -> String {
+pub(super) fn uncommented(choice: usize) -> String {
     let mut text = String::new();
     for section in shown() {
         text += &format!("{}\n", section.header);
