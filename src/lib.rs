@@ -1,6 +1,29 @@
-//! airudder-gateway.
+//! airudder-gateway: one door between a company's programs and the AI Rudder calling platform.
+//!
+//! **Outbound**, a program calls in plain HTTP and JSON: [`outbound`] receives the call, admits it
+//! ([`limit`]), seals it ([`envelope`]), adds the account's token ([`token`]), exchanges it with the platform
+//! ([`http`]), opens and judges the answer, and hands it back; what the gateway answers itself stands in one
+//! table ([`reply`]). [`admin`] shows operators how it goes ([`metrics`], [`log`]).
+//!
+//! The modules below stand in reading order, and a module uses only what stands further down.
 
 pub mod cli;
+
+mod app;
+
+mod admin;
+mod outbound;
+
+mod limit;
+pub mod reply;
+pub mod token;
+
+mod http;
+
+pub mod envelope;
+
 pub mod clock;
 pub mod config;
+pub mod log;
+pub mod metrics;
 pub mod secret;

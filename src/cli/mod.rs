@@ -1,11 +1,41 @@
-//! The subcommands, a file each.
+//! The command line: one file for each subcommand.
 
 mod check;
+mod run;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `airudder-gateway check --config F`.
-pub fn check(path: &Path) -> ExitCode {
-    check::check(path)
+use clap::{Parser, Subcommand};
+
+/// A gateway between a company's programs and the AI Rudder calling platform.
+#[derive(Parser)]
+#[command(name = "airudder-gateway", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration: exit 0, or 64 with one sentence that says what to do.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// Reads the arguments and runs the subcommand.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => check::check(&config),
+    }
 }

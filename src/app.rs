@@ -1,0 +1,293 @@
+//! Assembles the gateway: one of each shared thing, one service for each listener. Nothing else sees everybody.
+//!
+//! Everything that can be wrong is found here, before the first connection is accepted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::Admin;
+use crate::clock;
+use crate::config::{self, Config};
+use crate::envelope::Cipher;
+use crate::http::client::Client;
+use crate::http::listener::{Drain, Listener, Rules};
+use crate::limit::Budget;
+use crate::metrics::Metrics;
+use crate::outbound::Outbound;
+use crate::outbound::account::{Account, Sealing};
+use crate::outbound::program::Programs;
+use crate::outbound::route::Routes;
+use crate::token::{Cache, Family, HttpLogin, LoginError, Observer, Unavailable};
+
+/// How often the names of the platforms are looked up again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// A gateway that is bound and ready to run.
+pub(crate) struct Gateway {
+    outbound: Listener<Outbound>,
+    admin: Listener<Admin>,
+    upkeep: Upkeep,
+    drain: Drain,
+    grace: Duration,
+}
+
+/// Why a gateway cannot start: one sentence that says what to do.
+#[derive(Debug)]
+pub(crate) struct StartError(String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Gateway {
+    /// Builds everything and binds the listeners.
+    ///
+    /// # Errors
+    /// A rule that names no operation, a key that does not fit, or an address that is taken.
+    pub(crate) fn try_new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        let drain = Drain::new();
+        let accounts = check(config)?
+            .into_iter()
+            .zip(&config.accounts)
+            .map(|(sealing, account)| Arc::new(assemble(account, sealing, &metrics)))
+            .collect::<Vec<_>>();
+        let rules = &config.outbound;
+        metrics.memory_budget.set(rules.memory as i64);
+        let listener_rules = Rules {
+            header_timeout: rules.header_timeout,
+            keepalive_timeout: rules.keepalive_timeout,
+            max_connections: rules.max_connections,
+        };
+        let admin = Admin {
+            metrics: metrics.clone(),
+            tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
+        };
+        let outbound = Outbound {
+            programs: Programs::new(&config.programs),
+            routes: Routes::try_new(&config.operations).map_err(StartError)?,
+            budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
+            rules: rules.clone(),
+            accounts: accounts.clone(),
+            metrics,
+        };
+        let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
+            StartError(format!("[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"))
+        };
+        Ok(Self {
+            outbound: Listener::try_new(
+                "outbound",
+                rules.listen,
+                Arc::new(outbound),
+                listener_rules,
+                rules.threads,
+                drain.clone(),
+            )
+            .map_err(|error| bind("outbound", rules.listen, error))?,
+            admin: Listener::try_new(
+                "admin",
+                config.admin.listen,
+                Arc::new(admin),
+                Rules { max_connections: 256, ..listener_rules },
+                1,
+                drain.clone(),
+            )
+            .map_err(|error| bind("admin", config.admin.listen, error))?,
+            upkeep: Upkeep { accounts },
+            drain,
+            grace: rules.grace,
+        })
+    }
+
+    /// Where programs call and where operators look, with the ports that port 0 became.
+    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.outbound.address()?, self.admin.address()?))
+    }
+
+    /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period.
+    pub(crate) fn run(self) {
+        let conf = ServerConf {
+            work_stealing: false,
+            grace_period_seconds: Some(0),
+            graceful_shutdown_timeout_seconds: Some(1),
+            // The framework's defaults are shared by every program built on it.
+            pid_file: String::new(),
+            upgrade_sock: String::new(),
+            ..ServerConf::default()
+        };
+        let mut server = Server::new_with_opt_and_conf(None, conf);
+        server.bootstrap();
+        server.add_service(self.outbound);
+        server.add_service(self.admin);
+        server.add_service(background_service("upkeep", self.upkeep));
+        server.run(RunArgs { shutdown_signal: Box::new(Signals { drain: self.drain, grace: self.grace }) });
+    }
+}
+
+/// Everything that is wrong with a configuration beyond its text; on success each account's cipher.
+///
+/// # Errors
+/// One sentence that says what to do.
+pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError> {
+    Routes::try_new(&config.operations).map_err(StartError)?;
+    config
+        .accounts
+        .iter()
+        .map(|account| {
+            let Some(encryption) = &account.encryption else {
+                let sealed = config.operations.iter().find(|rule| rule.sealed == Some(true));
+                return match sealed {
+                    // What should be sealed must never leave plain.
+                    Some(rule) => Err(StartError(format!(
+                        "[[operation]] {:?} asks for encryption, but account {:?} has none; give the account a key",
+                        rule.name, account.name
+                    ))),
+                    None => Ok(None),
+                };
+            };
+            let cipher = Cipher::try_new(&encryption.scheme, &encryption.key)
+                .map_err(|error| StartError(format!("account {:?}: {error}", account.name)))?;
+            let content_type = HeaderValue::from_str(&encryption.content_type).map_err(|_| {
+                StartError(format!("account {:?}: content_type is not a header value; write a media type", account.name))
+            })?;
+            Ok(Some(Sealing {
+                cipher,
+                scheme: encryption.scheme.clone(),
+                content_type,
+                empty_query: encryption.empty_query,
+            }))
+        })
+        .collect()
+}
+
+fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<Metrics>) -> Account {
+    let client = Arc::new(Client::new(account.upstream.clone(), account.ca.as_deref(), account.timeouts));
+    let tokens = |family: Family, label: &'static str| {
+        let login = HttpLogin::new(client.clone(), family, account.app_key.clone(), account.app_secret.clone());
+        let observer = TokenObserver {
+            account: account.name.clone(),
+            family: label,
+            life: account.token.life,
+            metrics: metrics.clone(),
+        };
+        Cache::new(account.token, login, observer)
+    };
+    Account {
+        name: account.name.clone(),
+        cloud: tokens(Family::Cloud, "cloud"),
+        call_centre: tokens(Family::CallCentre, "call_centre"),
+        client,
+        sealing,
+    }
+}
+
+/// Turns what happens to a token into metrics and log lines.
+struct TokenObserver {
+    account: String,
+    family: &'static str,
+    life: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Observer for TokenObserver {
+    fn login_ended(&self, outcome: Result<u64, LoginError>, took: Duration) {
+        let (account, family) = (self.account.as_str(), self.family);
+        let word = outcome.map_or_else(LoginError::reason, |_| "ok");
+        self.metrics.token_refreshes.with_label_values(&[account, family, word]).inc();
+        let took_us = took.as_micros() as u64;
+        match outcome {
+            Ok(generation) => {
+                let ends = clock::wall_millis() / 1000 + self.life.saturating_sub(took).as_secs();
+                self.metrics.token_expiry.with_label_values(&[account, family]).set(ends as i64);
+                tracing::info!(account, family, generation, took_us, "token refreshed");
+            }
+            Err(error) => tracing::warn!(account, family, reason = word, took_us, "login failed: {error}"),
+        }
+    }
+
+    fn login_withheld(&self, unavailable: &Unavailable) {
+        let wait_ms = unavailable.retry_after.as_millis() as u64;
+        let reason = unavailable.reason.reason();
+        self.metrics.token_refreshes.with_label_values(&[&self.account, self.family, "withheld"]).inc();
+        tracing::warn!(account = self.account.as_str(), family = self.family, reason, wait_ms, "login withheld");
+    }
+
+    fn token_refused(&self, generation: u64) {
+        self.metrics.token_expiry.with_label_values(&[self.account.as_str(), self.family]).set(0);
+        tracing::warn!(account = self.account.as_str(), family = self.family, generation, "token refused by the platform");
+    }
+}
+
+/// Keeps tokens fresh and addresses known, away from the calls.
+struct Upkeep {
+    accounts: Vec<Arc<Account>>,
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let stopped = |mut shutdown: ShutdownWatch| async move {
+            let _ = shutdown.wait_for(|&stopping| stopping).await;
+        };
+        for account in &self.accounts {
+            tokio::spawn(account.cloud.clone().keep_fresh(stopped(shutdown.clone())));
+            tokio::spawn(account.call_centre.clone().keep_fresh_while_used(stopped(shutdown.clone())));
+        }
+        let mut shutdown = shutdown;
+        loop {
+            for account in &self.accounts {
+                if let Err(error) = account.client.resolve().await {
+                    let account = account.name.as_str();
+                    tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RESOLVE_EVERY) => {}
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT drain; a second signal ends at once.
+struct Signals {
+    drain: Drain,
+    grace: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::error!("signals cannot be received; stop the gateway with SIGKILL");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(grace_s = self.grace.as_secs(), "draining: no new connections, calls in flight may finish");
+        let cut = tokio::select! {
+            cut = self.drain.drain(self.grace) => cut,
+            _ = terminate.recv() => 0,
+            _ = interrupt.recv() => 0,
+        };
+        if cut > 0 {
+            tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
+        }
+        tracing::info!("stopped");
+        ShutdownSignal::GracefulTerminate
+    }
+}

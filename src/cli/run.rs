@@ -1,0 +1,47 @@
+//! `run`: the gateway itself, until a signal stops it.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::app::Gateway;
+use crate::config::Config;
+use crate::log;
+use crate::metrics::Metrics;
+
+/// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
+/// 70 for a bug, 0 after a signal.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let metrics = match Metrics::try_new() {
+        Ok(metrics) => Arc::new(metrics),
+        Err(error) => {
+            eprintln!("the metrics are declared wrongly: {error}");
+            return ExitCode::from(70);
+        }
+    };
+    let gateway = match Gateway::try_new(&config, metrics.clone()) {
+        Ok(gateway) => gateway,
+        Err(error) => return refuse(&error),
+    };
+    let Ok(_flush) = log::start(config.log.format, metrics.log_dropped.clone()) else {
+        eprintln!("logging was started twice");
+        return ExitCode::from(70);
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Ok((outbound, admin)) = gateway.addresses() {
+        tracing::info!(%outbound, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    gateway.run();
+    ExitCode::SUCCESS
+}
+
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(64)
+}

@@ -1,0 +1,279 @@
+//! The accept loop: connections in, requests handed to an [`App`] one after another.
+//!
+//! pingora starts its header clock at each read; here it starts at the first byte of a request and runs
+//! to the end of the header, so a header that trickles ends. An idle connection waits without a buffer of
+//! its own being touched, and closes when the gateway drains. It never looks into a request.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::server::HttpSession;
+use pingora::protocols::l4::stream::Stream as TransportStream;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::wire::Wire;
+
+/// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
+const FIRST_READ: usize = 24 * 1024;
+
+/// What ended the reading of a request header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// The header was not complete in time.
+    TooSlow,
+    /// More bytes or fields than allowed.
+    TooLarge,
+    /// Not HTTP/1.x.
+    Malformed,
+}
+
+/// Something that answers requests.
+pub(crate) trait App: Send + Sync + 'static {
+    /// Answers one request whose header has been read. Returns the session if its connection may be used again.
+    fn serve(self: &Arc<Self>, session: HttpSession) -> impl Future<Output = Option<HttpSession>> + Send;
+
+    /// Answers a request whose header could not be read; the connection closes after it.
+    fn refuse(self: &Arc<Self>, session: HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
+}
+
+/// Deadlines and bounds of one listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// From a request's first byte to its header's end; also how long a new connection may say nothing.
+    pub(crate) header_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub(crate) keepalive_timeout: Duration,
+    /// Connections at the same time.
+    pub(crate) max_connections: usize,
+}
+
+/// A bound listener, to be run as a service of the pingora server.
+pub(crate) struct Listener<A> {
+    name: &'static str,
+    socket: Option<TcpListener>,
+    app: Arc<A>,
+    rules: Rules,
+    threads: usize,
+    drain: Drain,
+}
+
+impl<A: App> Listener<A> {
+    /// Binds at once, so that a port that is taken is known before anything starts.
+    ///
+    /// # Errors
+    /// What the kernel says of the address.
+    pub(crate) fn try_new(
+        name: &'static str,
+        address: SocketAddr,
+        app: Arc<A>,
+        rules: Rules,
+        threads: usize,
+        drain: Drain,
+    ) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { name, socket: Some(socket), app, rules, threads, drain })
+    }
+
+    /// The address it is bound to, with the port that port 0 became.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)
+    }
+}
+
+#[async_trait]
+impl<A: App> Service for Listener<A> {
+    async fn start_service(&mut self, _fds: Option<ListenFds>, mut stop: ShutdownWatch, _listeners_per_fd: usize) {
+        let Some(socket) = self.socket.take() else { return };
+        let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
+            tracing::error!(listener = self.name, "the listening socket could not join the runtime");
+            return;
+        };
+        let slots = Arc::new(Semaphore::new(self.rules.max_connections));
+        let mut draining = self.drain.watch();
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&socket, &slots) => accepted,
+                _ = draining.wait_for(|&stopping| stopping) => return,
+                _ = stop.changed() => return,
+            };
+            match accepted {
+                Ok((stream, slot)) => {
+                    let (app, rules, drain) = (self.app.clone(), self.rules, self.drain.clone());
+                    // With one runtime a thread, this puts the connection on any of them.
+                    pingora_runtime::current_handle().spawn(async move {
+                        converse(&app, stream, rules, &drain).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(listener = self.name, kind = ?error.kind(), "accept failed; trying again");
+                    // Out of file descriptors: others have to close before accepting makes sense.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(self.threads)
+    }
+}
+
+async fn accept(
+    socket: &tokio::net::TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TransportStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = socket.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream.into(), slot))
+}
+
+/// One connection: requests one after another, pipelined ones included, until somebody has enough.
+async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, drain: &Drain) {
+    let mut stream: Stream = Box::new(Wire::downstream(Box::new(stream)));
+    let mut patience = rules.header_timeout;
+    let mut rest = None;
+    let mut draining = drain.watch();
+    loop {
+        let begun = match rest.take() {
+            Some(begun) => begun,
+            None => {
+                let mut begun = BytesMut::with_capacity(FIRST_READ);
+                let read = tokio::select! {
+                    read = timeout(patience, stream.read_buf(&mut begun)) => read,
+                    _ = draining.wait_for(|&stopping| stopping) => return,
+                };
+                match read {
+                    Ok(Ok(n)) if n > 0 => begun,
+                    _ => return,
+                }
+            }
+        };
+        let in_flight = drain.enter();
+        let mut session = HttpSession::new(stream);
+        session.set_pipelining_enabled(true);
+        session.set_pipelined_prefix(begun);
+        session.set_server_keepalive(Some(rules.keepalive_timeout.as_secs().max(1)));
+        let fault = match timeout(rules.header_timeout, session.read_request()).await {
+            Ok(Ok(Some(_))) => None,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => match HeaderFault::from_error(&error) {
+                Some(fault) => Some(fault),
+                None => return,
+            },
+            Err(_) => Some(HeaderFault::TooSlow),
+        };
+        if let Some(fault) = fault {
+            session.set_server_keepalive(None);
+            app.refuse(session, fault).await;
+            return;
+        }
+        if drain.is_draining() {
+            session.set_server_keepalive(None);
+        }
+        let Some(session) = app.serve(session).await else { return };
+        drop(in_flight);
+        let Ok(Some(reusable)) = session.reuse().await else { return };
+        (stream, rest) = reusable.into_parts();
+        rest = rest.filter(|bytes| !bytes.is_empty());
+        patience = rules.keepalive_timeout;
+    }
+}
+
+impl HeaderFault {
+    /// `None` when the connection simply ended: nobody is left to answer.
+    ///
+    /// The error is compared, never printed: its text may hold the raw request.
+    fn from_error(error: &pingora::Error) -> Option<Self> {
+        use pingora::ErrorType::{ConnectionClosed, ReadError, ReadTimedout};
+        match error.etype() {
+            ConnectionClosed | ReadError => None,
+            ReadTimedout => Some(Self::TooSlow),
+            _ if error.cause.as_ref().is_some_and(|cause| cause.to_string() == "too many headers")
+                || error.context.as_ref().is_some_and(|text| text.as_str().starts_with("Request header larger")) =>
+            {
+                Some(Self::TooLarge)
+            }
+            _ => Some(Self::Malformed),
+        }
+    }
+}
+
+/// The one way to stop: says that the gateway drains, and knows how many requests are in flight.
+#[derive(Clone)]
+pub(crate) struct Drain(Arc<DrainState>);
+
+struct DrainState {
+    stopping: watch::Sender<bool>,
+    in_flight: AtomicUsize,
+    left: Notify,
+}
+
+/// A request in flight; dropping it says that it ended.
+pub(crate) struct InFlight(Arc<DrainState>);
+
+impl Drain {
+    /// Nothing in flight, not draining.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(DrainState {
+            stopping: watch::Sender::new(false),
+            in_flight: AtomicUsize::new(0),
+            left: Notify::new(),
+        }))
+    }
+
+    fn watch(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    fn enter(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.0.clone())
+    }
+
+    /// Whether the gateway takes no new connections and closes each after its answer.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.0.stopping.borrow()
+    }
+
+    /// Stops accepting, then waits until nothing is in flight or the grace period ends.
+    /// Returns how many requests were still in flight.
+    pub(crate) async fn drain(&self, grace: Duration) -> usize {
+        self.0.stopping.send_replace(true);
+        let empty = async {
+            loop {
+                let left = self.0.left.notified();
+                if self.0.in_flight.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _ = timeout(grace, empty).await;
+        self.0.in_flight.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.left.notify_one();
+        }
+    }
+}

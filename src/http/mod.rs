@@ -1,0 +1,10 @@
+//! What both edges share: a connection whose writes leave whole, the accept loop, the checks a request
+//! header has to pass, the headers that never cross the gateway, and the one client.
+//!
+//! Nothing here knows an account, a token or an operation.
+
+pub(crate) mod client;
+pub(crate) mod head;
+pub(crate) mod headers;
+pub(crate) mod listener;
+pub(crate) mod wire;

@@ -1,0 +1,285 @@
+//! One connection, on which a message's head and body leave in one write.
+//!
+//! pingora's sessions write a head, flush it, and then write the body: two system calls where one does,
+//! and a small call spends two thirds of its time in them. A [`Wire`] keeps a head back until its body
+//! comes. It also counts what was handed to the connection below, which is the proof that a request
+//! never left, and notices an answer that arrives while a request is still being written. It never delays
+//! the last bytes of a message: a flush that nothing follows is passed on.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The largest write that is kept back to leave with the next one: a head, not a body.
+const HOLD_LIMIT: usize = 8 * 1024;
+
+/// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
+const AHEAD_LIMIT: usize = 1024;
+
+/// A stream that holds a head back until its body is written.
+pub(crate) struct Wire {
+    inner: Stream,
+    held: BytesMut,
+    /// Whether the next small write may be held: true at the start of each message.
+    at_start: bool,
+    /// Flushes to leave unanswered because a body is certain to follow.
+    skip_flushes: u8,
+    written: u64,
+    /// Asking side only: what arrived while a write was stuck.
+    ahead: BytesMut,
+    watch_for_answer: bool,
+}
+
+impl Wire {
+    /// For the answering side: a head is held until the body or a flush.
+    pub(crate) fn downstream(inner: Stream) -> Self {
+        Self {
+            inner,
+            held: BytesMut::new(),
+            at_start: true,
+            skip_flushes: 0,
+            written: 0,
+            ahead: BytesMut::new(),
+            watch_for_answer: false,
+        }
+    }
+
+    /// For the asking side. With `body_follows` the flush that pingora's client makes after the head is
+    /// skipped, because a body write comes next.
+    pub(crate) fn upstream(inner: Stream, body_follows: bool) -> Self {
+        Self { skip_flushes: u8::from(body_follows), watch_for_answer: true, ..Self::downstream(inner) }
+    }
+
+    /// Bytes handed to the connection below since this wire was made. Zero proves that nothing left.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether the peer said something before it had taken the whole request. Such a connection is spent.
+    pub(crate) fn answered_early(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// The connection below, for the pool. What is still held is lost, so only after a flush.
+    pub(crate) fn into_inner(self) -> Stream {
+        self.inner
+    }
+
+    /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
+    /// are kept for the reader and do not end the writing.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.watch_for_answer || self.ahead.len() >= AHEAD_LIMIT {
+            return Poll::Pending;
+        }
+        let mut bytes = [0; AHEAD_LIMIT];
+        let mut buf = ReadBuf::new(&mut bytes[self.ahead.len()..]);
+        match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                self.ahead.extend_from_slice(buf.filled());
+                let interim = self.ahead.starts_with(b"HTTP/1.1 1");
+                if interim { Poll::Pending } else { Poll::Ready(io::Error::other("answered before the request was taken")) }
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let Poll::Ready(taken) = Pin::new(&mut self.inner).poll_write(cx, &self.held)? else {
+                return self.poll_stuck(cx).map(Err);
+            };
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += taken as u64;
+            self.held.advance(taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.at_start && buf.len() <= HOLD_LIMIT {
+            this.at_start = false;
+            this.held.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        this.at_start = false;
+        loop {
+            if this.held.is_empty() {
+                let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write(cx, buf)? else {
+                    return this.poll_stuck(cx).map(Err);
+                };
+                this.written += taken as u64;
+                return Poll::Ready(Ok(taken));
+            }
+            let slices = [IoSlice::new(&this.held), IoSlice::new(buf)];
+            let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write_vectored(cx, &slices)? else {
+                return this.poll_stuck(cx).map(Err);
+            };
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            this.written += taken as u64;
+            let of_held = taken.min(this.held.len());
+            this.held.advance(of_held);
+            if taken > of_held {
+                return Poll::Ready(Ok(taken - of_held));
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.skip_flushes > 0 {
+            this.skip_flushes -= 1;
+            return Poll::Ready(Ok(()));
+        }
+        ready!(this.poll_held(cx))?;
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.at_start = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() && buf.remaining() > 0 {
+            let taken = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(taken));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("held", &self.held.len()).field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Wire {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+impl UniqueID for Wire {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Wire {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+}
+
+impl GetTimingDigest for Wire {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Wire {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Wire {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+impl Peek for Wire {}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_waits_for_its_body_and_nothing_is_counted_before_it_leaves() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut wire = Wire::upstream(Box::new(near), true);
+        wire.write_all(b"head ").await.expect("held");
+        wire.flush().await.expect("skipped");
+        assert_eq!(wire.written(), 0);
+        wire.write_all(b"body").await.expect("written");
+        wire.flush().await.expect("flushed");
+        assert_eq!(wire.written(), 9);
+        let mut read = [0; 9];
+        far.read_exact(&mut read).await.expect("arrives");
+        assert_eq!(&read, b"head body");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_while_the_body_is_stuck_ends_the_writing_and_can_be_read() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut wire = Wire::upstream(Box::new(near), true);
+        wire.write_all(b"head").await.expect("held");
+        far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
+        wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
+        assert!(wire.answered_early());
+        let mut read = [0; 22];
+        wire.read_exact(&mut read).await.expect("kept");
+        assert_eq!(&read, b"HTTP/1.1 413 Too large");
+    }
+
+    #[tokio::test]
+    async fn a_head_without_a_body_leaves_with_its_flush() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut wire = Wire::upstream(Box::new(near), false);
+        wire.write_all(b"head").await.expect("held");
+        wire.flush().await.expect("flushed");
+        let mut read = [0; 4];
+        far.read_exact(&mut read).await.expect("arrives");
+        assert_eq!(&read, b"head");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_little_at_a_time_still_gets_every_byte_once() {
+        let (near, mut far) = tokio::io::duplex(3);
+        let mut wire = Wire::downstream(Box::new(near));
+        let body = vec![b'b'; 20_000];
+        let writer = async {
+            wire.write_all(b"0123456789").await.expect("held");
+            wire.write_all(&body).await.expect("written");
+            wire.flush().await.expect("flushed");
+            wire.written()
+        };
+        let reader = async {
+            let mut all = vec![0; 20_010];
+            far.read_exact(&mut all).await.expect("arrives");
+            all
+        };
+        let (written, all) = tokio::join!(writer, reader);
+        assert_eq!(written, 20_010);
+        assert_eq!(&all[..10], b"0123456789");
+        assert!(all[10..].iter().all(|&b| b == b'b'));
+    }
+}

@@ -1,0 +1,277 @@
+//! Log lines on standard output: one JSON object, or one line for people, per event.
+//!
+//! A subscriber of its own, because a line per call has to cost next to nothing: it is formatted into one
+//! buffer and written by a thread in batches. It takes the gateway's own events only; libraries may log
+//! what strangers sent, so theirs are not taken. When the output is stuck, lines are dropped and counted,
+//! never waited for.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::clock;
+use crate::config::LogFormat;
+
+/// Bytes that may wait for the output; lines beyond are dropped.
+const WAITING_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How long lines may gather before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Starts logging for the whole process. Keep the guard: dropping it writes what is left.
+///
+/// # Errors
+/// When a subscriber is set already.
+pub fn start(format: LogFormat, dropped: IntCounter) -> Result<Flush, tracing::subscriber::SetGlobalDefaultError> {
+    let queue = Arc::new(Queue { state: Mutex::new(State::default()), filled: Condvar::new(), written: Condvar::new() });
+    tracing::subscriber::set_global_default(Lines { format, queue: queue.clone(), dropped })?;
+    let writer = queue.clone();
+    // Detached: it ends with the process, after the guard has seen it write everything.
+    let _ = thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_forever());
+    std::panic::set_hook(Box::new(|panic| {
+        // The payload may hold anything; the place is enough to find the bug.
+        let (file, line) = panic.location().map_or(("?", 0), |place| (place.file(), place.line()));
+        tracing::error!(file, line, "a bug: the gateway panicked; report it with this place");
+    }));
+    Ok(Flush(queue))
+}
+
+/// Writes what is left when dropped.
+#[must_use = "dropping it at once would not wait for later lines"]
+pub struct Flush(Arc<Queue>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.hurry = true;
+        self.0.filled.notify_one();
+        while !state.waiting.is_empty() || state.writing {
+            let (next, timed_out) =
+                self.0.written.wait_timeout(state, Duration::from_secs(2)).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if timed_out.timed_out() {
+                return;
+            }
+        }
+    }
+}
+
+struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    written: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    writing: bool,
+    hurry: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_forever(&self) {
+        let mut batch = Vec::new();
+        loop {
+            let mut state = self.lock();
+            state.writing = false;
+            self.written.notify_all();
+            while state.waiting.is_empty() {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let hurry = state.hurry;
+            drop(state);
+            if !hurry {
+                thread::sleep(GATHER);
+            }
+            batch.clear();
+            {
+                let mut state = self.lock();
+                std::mem::swap(&mut batch, &mut state.waiting);
+                state.writing = true;
+            }
+            let mut out = std::io::stdout().lock();
+            // Nobody is left to tell when standard output is gone.
+            let _ = out.write_all(&batch).and_then(|()| out.flush());
+        }
+    }
+}
+
+struct Lines {
+    format: LogFormat,
+    queue: Arc<Queue>,
+    dropped: IntCounter,
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO && (metadata.target() == "call" || metadata.target().starts_with("airudder_gateway"))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut state = self.queue.lock();
+        if state.waiting.len() > WAITING_LIMIT {
+            self.dropped.inc();
+            return;
+        }
+        let was_empty = state.waiting.is_empty();
+        let mut line = Line { out: Text(&mut state.waiting), json: self.format == LogFormat::Json };
+        line.write(event);
+        drop(state);
+        if was_empty {
+            self.queue.filled.notify_one();
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line<'a> {
+    out: Text<'a>,
+    json: bool,
+}
+
+impl Line<'_> {
+    // Writing into memory cannot fail, so the results below say nothing.
+    fn write(&mut self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let target = metadata.target().split("::").nth(1).unwrap_or(metadata.target());
+        if self.json {
+            self.out.0.extend_from_slice(b"{\"time\":\"");
+            let _ = clock::write_rfc3339(clock::wall_millis(), &mut self.out);
+            let _ = write!(self.out, "\",\"level\":\"{}\",\"target\":\"{target}\"", metadata.level());
+        } else {
+            let _ = clock::write_rfc3339(clock::wall_millis(), &mut self.out);
+            let _ = write!(self.out, " {:5} {target}", metadata.level());
+        }
+        event.record(self);
+        self.out.0.extend_from_slice(if self.json { b"}\n" } else { b"\n" });
+    }
+
+    fn name(&mut self, field: &Field) {
+        let name = field.name();
+        let out = &mut self.out.0;
+        if self.json {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+        } else {
+            out.push(b' ');
+            if name != "message" {
+                out.extend_from_slice(name.as_bytes());
+                out.push(b'=');
+            }
+        }
+    }
+
+    fn text(&mut self, field: &Field, text: impl fmt::Display) {
+        self.name(field);
+        if self.json {
+            self.out.0.push(b'"');
+            let _ = write!(Escaped(&mut self.out), "{text}");
+            self.out.0.push(b'"');
+        } else {
+            let _ = write!(Escaped(&mut self.out), "{text}");
+        }
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, format_args!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.name(field);
+        let _ = write!(self.out, "{value}");
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.name(field);
+        let _ = write!(self.out, "{value}");
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.name(field);
+        let _ = write!(self.out, "{value}");
+    }
+}
+
+/// Bytes as a target of `write!`.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Escapes what JSON asks to be escaped (RFC 8259 section 7); the same keeps a line for people on one line.
+struct Escaped<'a, 'b>(&'a mut Text<'b>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut plain = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+                continue;
+            }
+            self.0.0.extend_from_slice(&text.as_bytes()[plain..at]);
+            plain = at + 1;
+            write!(self.0, "\\u{byte:04x}")?;
+        }
+        self.0.0.extend_from_slice(&text.as_bytes()[plain..]);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_json_asks() {
+        let mut bytes = Vec::new();
+        write!(Escaped(&mut Text(&mut bytes)), "a\"b\\c\nd陈").expect("memory");
+        let line = format!("\"{}\"", String::from_utf8(bytes).expect("text"));
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), "a\"b\\c\nd陈");
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_typed_fields() {
+        let queue = Arc::new(Queue { state: Mutex::default(), filled: Condvar::new(), written: Condvar::new() });
+        let dropped = IntCounter::new("dropped", "dropped").expect("a counter");
+        let lines = Lines { format: LogFormat::Json, queue: queue.clone(), dropped };
+        tracing::subscriber::with_default(lines, || {
+            tracing::info!(target: "call", status = 200_u64, code = -1_i64, sealed = true, absent = None::<i64>, who = "a\"b", "done");
+            tracing::info!(target: "pingora_core", "not ours");
+        });
+        let bytes = queue.lock().waiting.clone();
+        let line: serde_json::Value = serde_json::from_slice(&bytes).expect("one JSON object");
+        assert_eq!(line["target"], "call");
+        assert_eq!(line["status"], 200);
+        assert_eq!(line["code"], -1);
+        assert_eq!(line["sealed"], true);
+        assert_eq!(line["who"], "a\"b");
+        assert_eq!(line["message"], "done");
+        assert!(line.get("absent").is_none());
+    }
+}

@@ -1,0 +1,45 @@
+//! One account at work: its client, its two tokens and its cipher.
+//!
+//! Made once in `app`. A token obtained here is sent with this account's client only, because no other
+//! way to send it exists.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config;
+use crate::envelope::Cipher;
+use crate::http::client::Client;
+use crate::token::{Cache, Family, HttpLogin};
+
+/// `Is-Encrypted`, the marker of a sealed message in both directions.
+pub(super) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
+/// `Signed`, the digest over the plaintext.
+pub(super) const SIGNED: HeaderName = HeaderName::from_static("signed");
+
+/// A configured account, ready to be used.
+pub(crate) struct Account {
+    pub(crate) name: String,
+    pub(crate) client: Arc<Client>,
+    pub(crate) cloud: Cache<HttpLogin>,
+    pub(crate) call_centre: Cache<HttpLogin>,
+    pub(crate) sealing: Option<Sealing>,
+}
+
+/// How an account's requests are sealed.
+pub(crate) struct Sealing {
+    pub(crate) cipher: Cipher,
+    pub(crate) scheme: config::Scheme,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) empty_query: config::EmptyQuery,
+}
+
+impl Account {
+    /// The token cache of a family.
+    pub(crate) fn tokens(&self, family: Family) -> &Cache<HttpLogin> {
+        match family {
+            Family::Cloud => &self.cloud,
+            Family::CallCentre => &self.call_centre,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! One call, from the program's bytes to the program's bytes. Read it from top to bottom.
+//!
+//! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
+//! only the step before can make. It never touches a socket below the two sessions.
+
+use http::{Method, header};
+use pingora::protocols::http::v1::server::HttpSession;
+
+use super::{Asked, Outbound};
+use super::account::{Account, IS_ENCRYPTED, SIGNED, Sealing};
+use super::answer::{self, Judged};
+use super::body::{self, Collected};
+use super::exchange;
+use super::login;
+use super::record::{Phase, Record};
+use super::route::{Auth, Operation};
+use crate::clock;
+use crate::http::head;
+use crate::reply::{Refusal, Reply, Sent};
+use crate::token::Unavailable;
+
+/// How a call stopped before the program had its whole answer.
+pub(super) enum Stop {
+    /// Answer with this instead.
+    Refuse(Reply),
+    /// Nobody is left to answer.
+    ClientGone,
+    /// The answer had begun to stream and cannot be finished.
+    CutOff,
+}
+
+impl From<Reply> for Stop {
+    fn from(reply: Reply) -> Self {
+        Self::Refuse(reply)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal.into())
+    }
+}
+
+/// What the request's header decides: who calls, for which account, which operation, and how.
+pub(super) struct Received<'a> {
+    pub(super) account: &'a Account,
+    pub(super) operation: &'a Operation,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    /// `Some` when this call is sealed.
+    pub(super) sealing: Option<&'a Sealing>,
+    pub(super) length: Length,
+}
+
+/// How long the request's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// There is none.
+    None,
+    /// As declared, in bytes.
+    Known(u64),
+    /// Chunked.
+    Unknown,
+}
+
+impl Received<'_> {
+    /// Whether sending it twice does no harm (RFC 9110 section 9.2.1, as far as the platform's clients go).
+    pub(super) fn is_safe(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+}
+
+/// Carries one call. On success the program has its whole answer.
+pub(super) async fn carry<'a>(
+    outbound: &'a Outbound,
+    session: &mut HttpSession,
+    record: &mut Record<'a>,
+) -> Result<(), Stop> {
+    // 1. Receive: the header decides who calls whom.
+    let received = receive(outbound, session, record)?;
+    if let Auth::Login(family) = received.operation.auth {
+        return login::answer(session, record, family).await;
+    }
+
+    // 2. Admit: memory first, then the body.
+    let at = clock::now();
+    let admitted = outbound.budget.admit(body::room(&received, &outbound.rules)).await.map_err(|_| {
+        Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() }
+    })?;
+    record.spent(Phase::LimitWait, at);
+
+    // 3. and 5. Collect, sealing what arrives as it arrives.
+    let Collected { outgoing, mut admitted, rest } =
+        body::collect(session, &received, &outbound.rules, admitted, record).await?;
+    admitted.shrink(outgoing.held());
+
+    // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
+    let mut replayed = false;
+    let judged = loop {
+        let at = clock::now();
+        let token = match &received.operation.auth {
+            Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
+            _ => None,
+        };
+        record.spent(Phase::Token, at);
+
+        let answer = if rest.is_some() {
+            exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
+        } else {
+            let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
+            tokio::select! {
+                biased;
+                answer = exchange => answer?,
+                () = gone(session) => return Err(Stop::ClientGone),
+            }
+        };
+        record.sent = Sent::Yes;
+
+        let judged = answer::judge(outbound, &received, answer, &admitted, record).await?;
+        match (&received.operation.auth, token) {
+            (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
+                judged.discard(received.account).await;
+                received.account.tokens(*family).refused(token.generation()).await;
+                if replayed || rest.is_some() {
+                    return Err(Refusal::TokenRefused.into());
+                }
+                replayed = true;
+                record.replayed = true;
+                outbound.metrics.replays.with_label_values(&[&received.account.name]).inc();
+            }
+            _ => break judged,
+        }
+    };
+    drop(outgoing);
+
+    // 8. Reply.
+    deliver(session, received.account, judged, record).await
+}
+
+/// Reads the header for what it decides. Nothing is refused that the platform might accept.
+fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Record<'a>) -> Result<Received<'a>, Stop> {
+    let request = session.req_header();
+    record.method = method_name(&request.method);
+    let raw = session.get_headers_raw_bytes();
+    if raw.len() > outbound.rules.max_header {
+        return Err(Refusal::HeaderTooLarge.into());
+    }
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::MethodRefused.into());
+    }
+    head::check(&raw).map_err(|malformed| Reply { detail: Some(malformed.as_str()), ..Refusal::BadRequest.into() })?;
+
+    let program = outbound.programs.find(request.headers.get("x-gateway-key")).ok_or(Refusal::UnknownProgram)?;
+    record.program = &program.name;
+    let account = match (program.account, request.headers.get("x-gateway-account")) {
+        (Some(account), _) => &outbound.accounts[account],
+        (None, None) => &outbound.accounts[0],
+        (None, Some(named)) => outbound
+            .accounts
+            .iter()
+            .find(|account| account.name.as_bytes() == named.as_bytes())
+            .ok_or(Refusal::UnknownAccount)?,
+    };
+    record.account = &account.name;
+
+    let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadRequest)?;
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let operation = outbound.routes.find(&request.method, path);
+    record.operation = &operation.name;
+
+    let marked = request.headers.contains_key(IS_ENCRYPTED) || request.headers.contains_key(SIGNED);
+    if marked {
+        return Err(Refusal::AlreadySealed.into());
+    }
+    let length = if request.headers.contains_key(header::TRANSFER_ENCODING) {
+        Length::Unknown
+    } else {
+        match request.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()) {
+            None | Some(0) => Length::None,
+            Some(bytes) => Length::Known(bytes),
+        }
+    };
+    let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
+    record.sealed = sealing.is_some();
+    Ok(Received {
+        account,
+        operation,
+        method: request.method.clone(),
+        path: path.to_owned(),
+        query: query.map(str::to_owned),
+        sealing,
+        length,
+    })
+}
+
+/// The answer's head and what is held of its body; then, if the answer streams, the rest as it comes.
+async fn deliver(
+    session: &mut HttpSession,
+    account: &Account,
+    judged: Judged,
+    record: &mut Record<'_>,
+) -> Result<(), Stop> {
+    let at = clock::now();
+    let Judged { mut head, held, rest, has_body, .. } = judged;
+    // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
+    let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
+    if chunked {
+        head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+    }
+    record.status = head.status.as_u16();
+    record.bytes_out += held.len() as u64;
+    session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;
+    if !held.is_empty() {
+        session.write_body(&held).await.map_err(|_| Stop::ClientGone)?;
+    }
+    if let Some(mut answer) = rest {
+        while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+            record.bytes_out += piece.len() as u64;
+            session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
+        }
+        account.client.release(answer).await;
+    }
+    session.finish_body().await.map_err(|_| Stop::ClientGone)?;
+    record.spent(Phase::Deliver, at);
+    Ok(())
+}
+
+/// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.
+pub(super) async fn gone(session: &mut HttpSession) {
+    while session.read_body_or_idle(true).await.is_ok() {}
+}
+
+fn unavailable(unavailable: Unavailable) -> Reply {
+    Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() }
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

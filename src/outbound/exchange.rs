@@ -1,0 +1,151 @@
+//! One try at the platform: a connection, the request, the head of the answer.
+//!
+//! Here is decided whether a request may leave again. A pooled connection found closed before a byte was
+//! written is replaced; a GET or HEAD may go once more; a call that may have had an effect and got no
+//! answer never goes again. It knows nothing of what an answer says.
+
+use http::{HeaderValue, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+
+use super::Outbound;
+use super::body::{Outgoing, next_piece};
+use super::call::{Received, Stop, gone};
+use super::record::{Phase, Record};
+use super::route::Auth;
+use crate::clock;
+use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
+use crate::reply::{Refusal, Sent};
+use crate::token::Token;
+
+/// Sends a held request and waits for the head of its answer.
+pub(super) async fn once(
+    outbound: &Outbound,
+    received: &Received<'_>,
+    outgoing: &Outgoing,
+    token: Option<&Token>,
+    record: &mut Record<'_>,
+) -> Result<Answer, Stop> {
+    let mut fresh = false;
+    loop {
+        let connection = connect(outbound, received, fresh, record).await?;
+        let first = connection.reused() || !fresh;
+        let at = clock::now();
+        let head = authorised(&outgoing.head, received, token);
+        record.sent = Sent::Unknown;
+        let sent = received.account.client.send(connection, head, &outgoing.body).await;
+        record.spent(Phase::Platform, at);
+        match sent {
+            Ok(answer) => return Ok(answer),
+            // A closed connection, found before a byte left or on a call that does no harm: once more.
+            Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
+                fresh = true;
+                outbound.count_connection(received, "replaced");
+            }
+            Err(error) => return Err(unanswered(received, error, record)),
+        }
+    }
+}
+
+/// Sends a request whose body is still arriving. It goes out once, over a connection of its own.
+pub(super) async fn stream(
+    outbound: &Outbound,
+    session: &mut HttpSession,
+    received: &Received<'_>,
+    outgoing: &Outgoing,
+    token: Option<&Token>,
+    record: &mut Record<'_>,
+) -> Result<Answer, Stop> {
+    let connection = connect(outbound, received, true, record).await?;
+    let at = clock::now();
+    let head = authorised(&outgoing.head, received, token);
+    record.sent = Sent::Unknown;
+    let begun = received.account.client.begin(connection, head, true).await;
+    let mut sending = begun.map_err(|error| unanswered(received, error, record))?;
+    if !outgoing.body.is_empty() {
+        sending.write(&outgoing.body).await.map_err(|error| unanswered(received, error, record))?;
+    }
+    while !sending.is_refused_more() {
+        let Some(piece) = next_piece(session).await.map_err(|stop| match stop {
+            // The platform has a part of it: "no" would be a lie.
+            Stop::Refuse(_) if !received.is_safe() => Refusal::OutcomeUnknown.into(),
+            stop => stop,
+        })?
+        else {
+            break;
+        };
+        record.bytes_in += piece.len() as u64;
+        sending.write(&piece).await.map_err(|error| unanswered(received, error, record))?;
+    }
+    let finished = if sending.is_refused_more() {
+        sending.finish().await
+    } else {
+        tokio::select! {
+            biased;
+            finished = sending.finish() => finished,
+            () = gone(session) => return Err(Stop::ClientGone),
+        }
+    };
+    record.spent(Phase::Platform, at);
+    finished.map_err(|error| unanswered(received, error, record))
+}
+
+async fn connect(
+    outbound: &Outbound,
+    received: &Received<'_>,
+    fresh: bool,
+    record: &mut Record<'_>,
+) -> Result<Connection, Stop> {
+    let at = clock::now();
+    let connected = received.account.client.connect(fresh).await;
+    record.spent(Phase::Connect, at);
+    match connected {
+        Ok(connection) => {
+            outbound.count_connection(received, if connection.reused() { "reused" } else { "new" });
+            Ok(connection)
+        }
+        Err(error) => {
+            outbound.count_connection(received, "failed");
+            let (refusal, reason) = match error {
+                ConnectError::Untrusted => (Refusal::UpstreamUntrusted, "tls"),
+                ConnectError::Unreachable => (Refusal::UpstreamUnreachable, "connect"),
+                ConnectError::Unresolved => (Refusal::UpstreamUnreachable, "resolve"),
+            };
+            record.reason = reason;
+            Err(refusal.into())
+        }
+    }
+}
+
+/// The head with what proves whose call it is, added last, so that nothing a program sends can remove it.
+fn authorised(head: &RequestHeader, received: &Received<'_>, token: Option<&Token>) -> Box<RequestHeader> {
+    let mut head = Box::new(head.clone());
+    let mut set = |name: http::HeaderName, value: &HeaderValue| {
+        // A checked name with a checked value: the only error is a header map of more than 32,768 entries.
+        let _ = head.insert_header(name, value.clone());
+    };
+    if let Some(token) = token {
+        set(header::AUTHORIZATION, token.header_value());
+    }
+    if let Auth::Headers(headers) = &received.operation.auth {
+        for (name, value) in headers {
+            set(name.clone(), value);
+        }
+    }
+    head
+}
+
+fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>) -> Stop {
+    record.sent = if error.left { Sent::Unknown } else { Sent::No };
+    record.reason = match error.cause {
+        SendCause::Closed => "closed",
+        SendCause::Timeout => "timeout",
+        SendCause::Malformed => "malformed",
+    };
+    match error {
+        SendError { left: false, .. } => Refusal::UpstreamUnreachable.into(),
+        SendError { cause: SendCause::Timeout, .. } if received.is_safe() => Refusal::UpstreamTimeout.into(),
+        _ if received.is_safe() => Refusal::UpstreamFailed.into(),
+        _ => Refusal::OutcomeUnknown.into(),
+    }
+}

@@ -1,0 +1,56 @@
+//! Logins are answered here: existing clients log in first, and the platform's real token reaches nobody.
+//!
+//! The token that is given out is a placeholder. It opens nothing, here or at the platform: a call is
+//! known by its `X-Gateway-Key`, and whatever it carries in `Authorization` is dropped.
+
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+
+use super::body::next_piece;
+use super::call::Stop;
+use super::record::Record;
+use crate::token::Family;
+
+/// 64 characters, as the platform's own tokens have.
+const PLACEHOLDER: &str = "airudder-gateway-placeholder-token-opens-nothing-AAAAAAAAAAAAAAA";
+
+/// Answers a login in the family's own shape. What it carries is read and forgotten.
+pub(super) async fn answer(session: &mut HttpSession, record: &mut Record<'_>, family: Family) -> Result<(), Stop> {
+    let mut read = 0;
+    while let Some(piece) = next_piece(session).await? {
+        read += piece.len();
+        if read > 64 * 1024 {
+            return Err(crate::reply::Refusal::BodyTooLarge.into());
+        }
+    }
+    let body = match family {
+        Family::Cloud => serde_json::json!({"data": {"token": PLACEHOLDER}, "status": "OK", "code": 200}),
+        Family::CallCentre => serde_json::json!({"code": 0, "message": "OK", "body": {"token": PLACEHOLDER}}),
+    }
+    .to_string();
+    record.status = 200;
+    record.bytes_in = read as u64;
+    record.bytes_out = body.len() as u64;
+    let write = async {
+        let mut head = ResponseHeader::build(200, Some(4))?;
+        head.append_header(header::CONTENT_TYPE, "application/json")?;
+        head.append_header(header::CONTENT_LENGTH, body.len())?;
+        head.append_header("X-Request-Id", record.request_id.as_str())?;
+        session.write_response_header(Box::new(head)).await?;
+        session.write_body(body.as_bytes()).await?;
+        session.finish_body().await?;
+        Ok::<_, pingora::BError>(())
+    };
+    write.await.map_err(|_| Stop::ClientGone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_placeholder_looks_like_a_token() {
+        assert_eq!(PLACEHOLDER.len(), 64);
+    }
+}

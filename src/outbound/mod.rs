@@ -1,0 +1,209 @@
+//! Outbound: programs inside call the platform through here, in plain HTTP and JSON.
+//!
+//! This file is the thin edge: it takes a session from the listener, has [`call::carry`] carry the call,
+//! and writes our own answer when that stops. It decides nothing about a call.
+
+pub(crate) mod account;
+mod answer;
+mod body;
+mod call;
+mod exchange;
+mod login;
+pub(crate) mod program;
+mod query;
+pub(crate) mod record;
+pub(crate) mod route;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Version, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+
+use account::Account;
+use call::{Received, Stop};
+use program::Programs;
+use record::{End, Record};
+use route::Routes;
+
+use crate::config;
+use crate::http::listener::{App, HeaderFault};
+use crate::limit::Budget;
+use crate::metrics::Metrics;
+use crate::reply::{Refusal, Reply, Sent};
+
+/// An unread body up to this is read, so that the connection can be kept after a refusal.
+const DRAINABLE: u64 = 64 * 1024;
+
+/// How long and how much a connection that will close is still read, so that the refusal arrives before
+/// a reset would take it away (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The outbound face: everything a call needs, made once in `app`.
+pub(crate) struct Outbound {
+    /// At least one; the first is the default.
+    pub(crate) accounts: Vec<Arc<Account>>,
+    pub(crate) programs: Programs,
+    pub(crate) routes: Routes,
+    pub(crate) budget: Budget,
+    pub(crate) rules: config::Outbound,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl App for Outbound {
+    async fn serve(self: &Arc<Self>, mut session: HttpSession) -> Option<HttpSession> {
+        let mut record = Record::new();
+        self.metrics.calls_in_flight.inc();
+        session.set_write_timeout(Some(self.rules.body_timeout));
+        let stopped = contained(call::carry(self, &mut session, &mut record)).await;
+        let (end, keep) = match stopped {
+            Ok(()) => (End::Answered, true),
+            Err(Stop::Refuse(reply)) => self.answer(&mut session, reply, &mut record).await,
+            Err(Stop::ClientGone) => (End::ClientGone, false),
+            Err(Stop::CutOff) => (End::CutOff, false),
+        };
+        self.metrics.calls_in_flight.dec();
+        record.finish(end, &self.metrics);
+        keep.then_some(session)
+    }
+
+    async fn refuse(self: &Arc<Self>, mut session: HttpSession, fault: HeaderFault) {
+        let refusal = match fault {
+            HeaderFault::TooSlow => Refusal::HeaderTimeout,
+            HeaderFault::TooLarge => Refusal::HeaderTooLarge,
+            HeaderFault::Malformed => Refusal::BadRequest,
+        };
+        let mut record = Record::new();
+        let reply = Reply::from(refusal);
+        record.status = refusal.status();
+        let _ = write(&mut session, &reply, &record).await;
+        session.shutdown().await;
+        record.finish(End::Refused(refusal), &self.metrics);
+    }
+}
+
+impl Outbound {
+    /// Writes our own answer. The connection is kept when nothing of the request is left on it.
+    async fn answer(&self, session: &mut HttpSession, reply: Reply, record: &mut Record<'_>) -> (End, bool) {
+        let refused = End::Refused(reply.refusal);
+        record.status = reply.refusal.status();
+        if record.sent == Sent::No {
+            record.sent = reply.refusal.sent();
+        }
+        let drained = drain(session).await;
+        if !drained {
+            session.set_server_keepalive(None);
+        }
+        if write(session, &reply, record).await.is_err() {
+            return (refused, false);
+        }
+        if !drained {
+            linger(session).await;
+        }
+        (refused, drained)
+    }
+
+    fn count_connection(&self, received: &Received<'_>, outcome: &str) {
+        self.metrics.upstream_connections.with_label_values(&[&received.account.name, outcome]).inc();
+    }
+}
+
+/// A call that panics ends as `internal` and takes nothing else down. The panic hook has logged its place.
+async fn contained(call: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        // Unwind safe: after a panic the session is answered and closed, and the record written, nothing more.
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
+            .unwrap_or(Poll::Ready(Err(Refusal::Internal.into())))
+    })
+    .await
+}
+
+/// Reads what is left of a short body that is already under way. Whether nothing is left.
+async fn drain(session: &mut HttpSession) -> bool {
+    if session.is_body_done() {
+        return true;
+    }
+    let request = session.req_header();
+    let length = request.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let waits = request.headers.contains_key(header::EXPECT);
+    if waits || length.is_none_or(|length| length > DRAINABLE) {
+        return false;
+    }
+    session.set_total_drain_timeout(Some(LINGER));
+    matches!(session.drain_request_body().await, Ok(()))
+}
+
+/// Reads on for a moment after the last answer of a connection.
+async fn linger(session: &mut HttpSession) {
+    let rest = async {
+        let mut read = 0;
+        while let Ok(Some(piece)) = session.read_body_bytes().await {
+            read += piece.len();
+            if read > LINGER_BYTES {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+/// The answer of the table, in the platform's shape.
+async fn write(session: &mut HttpSession, reply: &Reply, record: &Record<'_>) -> pingora::Result<()> {
+    let body = reply.body(record.request_id.as_str(), record.sent);
+    let mut head = ResponseHeader::build(reply.refusal.status(), Some(8))?;
+    head.append_header(header::CONTENT_TYPE, "application/json")?;
+    head.append_header(header::CONTENT_LENGTH, body.len())?;
+    head.append_header("X-Gateway-Error", reply.refusal.word())?;
+    head.append_header("X-Request-Id", record.request_id.as_str())?;
+    if let Some(seconds) = reply.retry_after_seconds() {
+        head.append_header(header::RETRY_AFTER, seconds)?;
+    }
+    if reply.refusal == Refusal::MethodRefused {
+        head.append_header(header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    }
+    session.write_response_header(Box::new(head)).await?;
+    session.write_body(&body).await?;
+    session.finish_body().await?;
+    Ok(())
+}
+
+/// What the edge asks a session that pingora does not answer directly.
+trait Asked {
+    /// Whether the program waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+    fn is_expecting_continue(&self) -> bool;
+    /// Whether chunks may be sent to it.
+    fn is_http11(&self) -> bool;
+}
+
+impl Asked for HttpSession {
+    fn is_expecting_continue(&self) -> bool {
+        self.is_http11()
+            && self
+                .req_header()
+                .headers
+                .get(header::EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    fn is_http11(&self) -> bool {
+        self.req_header().version == Version::HTTP_11
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_answered() {
+        let bug = async { panic!("with a phone number") };
+        assert!(matches!(contained(bug).await, Err(Stop::Refuse(reply)) if reply.refusal == Refusal::Internal));
+    }
+}

@@ -1,0 +1,210 @@
+//! What is remembered of one call until its end: then one log line and one set of observations, always.
+//!
+//! It holds names, counts and times. It has no field that could hold a body, a query, a token or a phone
+//! number, so none can be logged.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::{self, Instant};
+use crate::metrics::Metrics;
+use crate::reply::{Fault, Refusal, Sent};
+
+/// The parts of a call whose time is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waiting for admission.
+    LimitWait,
+    /// Waiting for a token.
+    Token,
+    /// Sealing the query or the body.
+    Seal,
+    /// Getting a connection.
+    Connect,
+    /// From the first byte sent to the answer's head.
+    Platform,
+    /// Reading and opening the answer.
+    Open,
+    /// Writing the answer to the program.
+    Deliver,
+}
+
+const PHASES: [(Phase, &str); 7] = [
+    (Phase::LimitWait, "limit_wait"),
+    (Phase::Token, "token"),
+    (Phase::Seal, "seal"),
+    (Phase::Connect, "connect"),
+    (Phase::Platform, "platform"),
+    (Phase::Open, "open"),
+    (Phase::Deliver, "deliver"),
+];
+
+/// How a call ended for its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the platform's answer.
+    Answered,
+    /// With an answer of our own.
+    Refused(Refusal),
+    /// The program was gone before it could be answered.
+    ClientGone,
+    /// The answer was cut while it streamed.
+    CutOff,
+}
+
+/// One call's record. Written by [`Record::finish`].
+pub(crate) struct Record<'a> {
+    pub(crate) request_id: RequestId,
+    pub(crate) program: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) method: &'static str,
+    /// Status on the wire to the program, 0 when nothing was written.
+    pub(crate) status: u16,
+    /// The code in the platform's answer, where it was read.
+    pub(crate) platform_code: Option<i64>,
+    pub(crate) sealed: bool,
+    pub(crate) replayed: bool,
+    pub(crate) sent: Sent,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Why an answer could not be opened or a connection not made: a fixed word.
+    pub(crate) reason: &'static str,
+    started: Instant,
+    phases: [Duration; PHASES.len()],
+}
+
+impl<'a> Record<'a> {
+    /// Starts the clock.
+    pub(crate) fn new() -> Self {
+        Self {
+            request_id: RequestId::next(),
+            program: "-",
+            account: "-",
+            operation: "-",
+            method: "-",
+            status: 0,
+            platform_code: None,
+            sealed: false,
+            replayed: false,
+            sent: Sent::No,
+            bytes_in: 0,
+            bytes_out: 0,
+            reason: "-",
+            started: clock::now(),
+            phases: [Duration::ZERO; PHASES.len()],
+        }
+    }
+
+    /// Adds the time since `since` to a phase; returns now, so that phases can follow each other.
+    pub(crate) fn spent(&mut self, phase: Phase, since: Instant) -> Instant {
+        let now = clock::now();
+        self.phases[phase as usize] += now.saturating_duration_since(since);
+        now
+    }
+
+    /// Writes the log line and the observations. Consumes the record: a call ends once.
+    pub(crate) fn finish(self, end: End, metrics: &Metrics) {
+        let took = clock::now().saturating_duration_since(self.started);
+        let failing_code = self.platform_code.is_some_and(|code| code != 200 && code != 0);
+        let (outcome, fault) = match end {
+            End::Answered if self.status >= 500 || failing_code => ("answered", Fault::Platform),
+            End::Answered if self.status >= 400 => ("answered", Fault::Program),
+            End::Answered => ("answered", Fault::None),
+            End::Refused(refusal) => (refusal.word(), refusal.fault()),
+            End::ClientGone => ("client_gone", Fault::Program),
+            End::CutOff => ("cut_off", Fault::Platform),
+        };
+        metrics.calls.with_label_values(&[self.program, self.account, self.operation, fault.as_str()]).inc();
+        metrics.call_seconds.observe(took.as_secs_f64());
+        if let End::Refused(refusal) = end {
+            metrics.refusals.with_label_values(&[refusal.word()]).inc();
+        }
+        for ((_, name), spent) in PHASES.iter().zip(self.phases) {
+            if !spent.is_zero() {
+                metrics.phase_seconds.with_label_values(&[name]).observe(spent.as_secs_f64());
+            }
+        }
+        let micros = |phase: Phase| self.phases[phase as usize].as_micros() as u64;
+        tracing::info!(
+            target: "call",
+            request_id = self.request_id.as_str(),
+            program = self.program,
+            account = self.account,
+            operation = self.operation,
+            method = self.method,
+            status = self.status,
+            outcome,
+            fault = fault.as_str(),
+            sent = self.sent.as_str(),
+            platform_code = self.platform_code,
+            sealed = self.sealed,
+            replayed = self.replayed,
+            reason = self.reason,
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
+            limit_wait_us = micros(Phase::LimitWait),
+            token_us = micros(Phase::Token),
+            seal_us = micros(Phase::Seal),
+            connect_us = micros(Phase::Connect),
+            platform_us = micros(Phase::Platform),
+            open_us = micros(Phase::Open),
+            deliver_us = micros(Phase::Deliver),
+            total_us = took.as_micros() as u64,
+        );
+    }
+}
+
+/// Names one call in its answer, its log line and its errors: 32 hexadecimal digits, unique over restarts.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestId([u8; 32]);
+
+impl RequestId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+        let process = *PROCESS.get_or_init(|| getrandom::u64().unwrap_or_else(|_| clock::wall_millis()));
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; 32];
+        for (i, digit) in digits.iter_mut().enumerate() {
+            let half = if i < 16 { process } else { count };
+            *digit = b"0123456789abcdef"[(half >> (60 - 4 * (i % 16)) & 0xf) as usize];
+        }
+        Self(digits)
+    }
+
+    /// The digits.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for byte in self.0 {
+            f.write_char(char::from(byte))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_differ_and_are_hexadecimal() {
+        let (first, second) = (RequestId::next(), RequestId::next());
+        assert_ne!(first.as_str(), second.as_str());
+        assert_eq!(first.as_str()[..16], second.as_str()[..16]);
+        assert!(first.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn phases_stand_in_the_order_of_their_numbers() {
+        for (i, (phase, _)) in PHASES.iter().enumerate() {
+            assert_eq!(*phase as usize, i);
+        }
+    }
+}

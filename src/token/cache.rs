@@ -1,0 +1,274 @@
+//! The one token that is held, and the one login in flight.
+//!
+//! A login runs detached from whoever asked for it: callers come and go, and all of them get what it brings,
+//! a failure included. It never asks again by itself; that is [`upkeep`](super::upkeep) and the next call.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+
+use super::pace::{BackOff, Pace, refresh_after};
+use super::{Absent, Issued, Login, LoginError, Observer, Reason, Remaining, Token, Unavailable};
+use crate::clock::{self, Instant};
+use crate::config::TokenRule;
+use crate::secret::Secret;
+
+/// Longest time one login may take, connecting included. A login is quick or it is broken, and all calls wait for it.
+pub const LOGIN_TIME: Duration = Duration::from_secs(60);
+
+/// Longest life that is believed. A refresh once a year costs nothing, and no sum of times overflows.
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 86_400);
+
+/// The token of one account and one family. A clone is another handle to the same one.
+pub struct Cache<L> {
+    pub(super) shared: Arc<Shared<L>>,
+}
+
+impl<L> Clone for Cache<L> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<L: Login> Cache<L> {
+    /// A cold cache: it asks nobody until a call or the upkeep needs a token.
+    pub fn new(rule: TokenRule, login: L, observer: impl Observer) -> Self {
+        let state =
+            State { generation: 0, flight: None, back_off: BackOff::default(), pause: None, absent: Absent::NotAsked };
+        Self {
+            shared: Arc::new(Shared {
+                life: rule.life.min(LONGEST_LIFE),
+                login,
+                observer: Box::new(observer),
+                pace: Pace::new(&rule),
+                held: ArcSwapOption::empty(),
+                state: Mutex::new(state),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    /// The token for one try of a call. While one is held and alive this neither waits nor locks.
+    ///
+    /// Without one it waits for the login in flight, or starts one. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// That login failed, or none may be made now: the pace is used up, or the platform's `Retry-After` runs.
+    /// Calls do not wait out the back-off of the upkeep, since the pace already bounds what they can ask.
+    pub async fn current(&self) -> Result<Token, Unavailable> {
+        let token = match self.shared.find(clock::now()) {
+            Some(token) => token,
+            None => match self.shared.board() {
+                Boarded::Held(token) => token,
+                Boarded::Flight(mut landed) => landed.wait().await?,
+                Boarded::Withheld(unavailable) => {
+                    self.shared.observer.login_withheld(&unavailable);
+                    return Err(unavailable);
+                }
+            },
+        };
+        if token.mark_used() {
+            self.shared.changed.notify_waiters();
+        }
+        Ok(token)
+    }
+
+    /// The platform refused this generation. It is forgotten if it is still the current one; a late refusal of
+    /// an older one changes nothing. Asynchronous so that a store shared by replicas can take this place.
+    pub async fn refused(&self, generation: u64) {
+        {
+            let mut state = self.shared.lock();
+            let current = self.shared.held.load();
+            if current.as_ref().is_none_or(|held| held.generation != generation) {
+                return;
+            }
+            self.shared.held.store(None);
+            state.absent = Absent::Refused;
+        }
+        self.shared.observer.token_refused(generation);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// The token that is held and how long it lives, or why there is none: for readiness and metrics.
+    pub fn held(&self) -> Result<Remaining, Absent> {
+        // Under the lock, so that a token and the reason why there is none cannot both be missed.
+        let state = self.shared.lock();
+        let now = clock::now();
+        match self.shared.find(now) {
+            Some(token) => Ok(Remaining {
+                generation: token.generation(),
+                life: token.0.expires_at.saturating_duration_since(now),
+            }),
+            None => Err(state.absent),
+        }
+    }
+}
+
+/// What all handles share.
+pub(super) struct Shared<L> {
+    life: Duration,
+    login: L,
+    pub(super) observer: Box<dyn Observer>,
+    pace: Pace,
+    /// Read by every call without a lock; written under the lock of `state` only.
+    held: ArcSwapOption<Issued>,
+    state: Mutex<State>,
+    /// Something happened that the upkeep has to look at.
+    pub(super) changed: Notify,
+}
+
+/// Never locked across an await.
+pub(super) struct State {
+    /// The last one given away.
+    generation: u64,
+    pub(super) flight: Option<Landed>,
+    back_off: BackOff,
+    /// Set by a failure, ended by a success.
+    pub(super) pause: Option<Pause>,
+    /// What is said when no token is held.
+    absent: Absent,
+}
+
+/// How long logins rest after one that failed.
+#[derive(Clone, Copy)]
+pub(super) struct Pause {
+    pub(super) until: Instant,
+    /// The platform named this time: calls respect it too.
+    asked_for: bool,
+}
+
+/// How a login ended, for everybody who waited.
+type Outcome = Result<Token, Unavailable>;
+
+/// What a call without a token gets.
+pub(super) enum Boarded {
+    /// One arrived in the meantime.
+    Held(Token),
+    /// The login in flight, perhaps started just now.
+    Flight(Landed),
+    /// No login may be made now.
+    Withheld(Unavailable),
+}
+
+/// Where the outcome of a login will be.
+#[derive(Clone)]
+pub(super) struct Landed(watch::Receiver<Option<Outcome>>);
+
+impl Landed {
+    async fn wait(&mut self) -> Outcome {
+        match self.0.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            // A flight lands even when it is dropped, so this is out of reach; it must not be a panic.
+            Ok(None) | Err(_) => {
+                Err(Unavailable { reason: Reason::Login(LoginError::Abandoned), retry_after: Duration::ZERO })
+            }
+        }
+    }
+}
+
+impl<L> Shared<L> {
+    /// The token, if it is held and alive.
+    pub(super) fn find(&self, now: Instant) -> Option<Token> {
+        self.held.load_full().map(Token).filter(|token| token.is_live(now))
+    }
+
+    /// A poisoned lock is used on: every change to the state is whole by itself.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a flight: keeps what it brought and frees the place for the next one.
+    fn land(&self, sent: Instant, answer: Result<Secret, LoginError>) -> Outcome {
+        let now = clock::now();
+        let (outcome, said) = {
+            let mut state = self.lock();
+            state.flight = None;
+            match self.issue(state.generation + 1, sent, now, answer) {
+                Ok(token) => {
+                    state.generation = token.generation();
+                    state.back_off = BackOff::default();
+                    state.pause = None;
+                    state.absent = Absent::Lapsed;
+                    self.held.store(Some(Arc::clone(&token.0)));
+                    (Ok(token), Ok(state.generation))
+                }
+                Err(error) => {
+                    let wait = state.back_off.fail(error.retry_after());
+                    state.pause = Some(Pause { until: now + wait, asked_for: error.retry_after().is_some() });
+                    state.absent = Absent::Failing(error);
+                    (Err(Unavailable { reason: Reason::Login(error), retry_after: wait }), Err(error))
+                }
+            }
+        };
+        self.observer.login_ended(said, now.saturating_duration_since(sent));
+        self.changed.notify_waiters();
+        outcome
+    }
+
+    /// Its life counts from the moment the login was sent: the platform's clock cannot have started earlier.
+    fn issue(
+        &self,
+        generation: u64,
+        sent: Instant,
+        now: Instant,
+        answer: Result<Secret, LoginError>,
+    ) -> Result<Token, LoginError> {
+        let token = Token::try_new(&answer?, generation, sent + refresh_after(self.life), sent + self.life)?;
+        if token.is_live(now) { Ok(token) } else { Err(LoginError::TimedOut) }
+    }
+}
+
+impl<L: Login> Shared<L> {
+    /// For a call: a token that arrived in the meantime, or a login.
+    fn board(self: &Arc<Self>) -> Boarded {
+        let mut state = self.lock();
+        match self.find(clock::now()) {
+            Some(token) => Boarded::Held(token),
+            None => self.take_off(&mut state).map_or_else(Boarded::Withheld, Boarded::Flight),
+        }
+    }
+
+    /// Joins the login in flight, or starts one if that is admitted.
+    pub(super) fn take_off(self: &Arc<Self>, state: &mut State) -> Result<Landed, Unavailable> {
+        if let Some(landed) = &state.flight {
+            return Ok(landed.clone());
+        }
+        let now = clock::now();
+        if let Some(pause) = state.pause.filter(|pause| pause.asked_for && now < pause.until) {
+            return Err(Unavailable { reason: Reason::Throttled, retry_after: pause.until - now });
+        }
+        self.pace.check().map_err(|wait| Unavailable { reason: Reason::Paced, retry_after: wait })?;
+        let (outcome, landed) = watch::channel(None);
+        let landed = Landed(landed);
+        state.flight = Some(landed.clone());
+        let flight = Flight { shared: Arc::clone(self), sent: now, answer: Err(LoginError::Abandoned), outcome };
+        tokio::spawn(flight.fly());
+        Ok(landed)
+    }
+}
+
+/// A login on its way. It lands when it is dropped, so that one that panics, or whose runtime ends, leaves nobody
+/// waiting and the place free.
+struct Flight<L> {
+    shared: Arc<Shared<L>>,
+    sent: Instant,
+    answer: Result<Secret, LoginError>,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl<L: Login> Flight<L> {
+    async fn fly(mut self) {
+        self.sent = clock::now();
+        let answer = tokio::time::timeout(LOGIN_TIME, self.shared.login.login()).await;
+        self.answer = answer.unwrap_or(Err(LoginError::TimedOut));
+    }
+}
+
+impl<L> Drop for Flight<L> {
+    fn drop(&mut self) {
+        let answer = std::mem::replace(&mut self.answer, Err(LoginError::Abandoned));
+        self.outcome.send_replace(Some(self.shared.land(self.sent, answer)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The login over HTTP: one request to the platform for one token.
+//!
+//! It makes one try and closes its connection; when to try again is the cache's to decide. It never logs
+//! what it sends or gets.
+
+use std::sync::Arc;
+
+use http::{Method, header};
+use pingora::http::RequestHeader;
+
+use super::{Family, Login, LoginError, read_retry_after};
+use crate::http::client::{Answer, Client, ConnectError, SendCause, SendError};
+use crate::secret::Secret;
+
+/// The largest answer of a login that is read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Logs in at one account's platform with its key pair.
+pub struct HttpLogin {
+    client: Arc<Client>,
+    family: Family,
+    app_key: Secret,
+    app_secret: Secret,
+}
+
+impl HttpLogin {
+    /// For one family of one account.
+    pub(crate) fn new(client: Arc<Client>, family: Family, app_key: Secret, app_secret: Secret) -> Self {
+        Self { client, family, app_key, app_secret }
+    }
+
+    fn head(&self, length: usize) -> pingora::Result<RequestHeader> {
+        let mut head = RequestHeader::build(Method::POST, self.family.login_path().as_bytes(), Some(8))?;
+        head.append_header(header::HOST, self.client.authority())?;
+        head.append_header(header::CONTENT_TYPE, "application/json")?;
+        head.append_header(header::ACCEPT, "application/json")?;
+        head.append_header(header::USER_AGENT, "Airudder")?;
+        head.append_header(header::CONTENT_LENGTH, length)?;
+        head.append_header(header::CONNECTION, "close")?;
+        Ok(head)
+    }
+}
+
+impl Login for HttpLogin {
+    async fn login(&self) -> Result<Secret, LoginError> {
+        let body = Family::login_body(&self.app_key, &self.app_secret)?;
+        let head = self.head(body.len()).map_err(|_| LoginError::Unreachable)?;
+        let connection = self.client.connect(true).await.map_err(|error| match error {
+            ConnectError::Untrusted => LoginError::Untrusted,
+            ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
+        })?;
+        let mut answer = self.client.send(connection, Box::new(head), &body).await.map_err(unanswered)?;
+        let (status, retry_after) = answer
+            .head()
+            .map(|head| (head.status.as_u16(), head.headers.get(header::RETRY_AFTER).and_then(read_retry_after)))
+            .ok_or(LoginError::Cut)?;
+        let text = read(&mut answer).await?;
+        self.family.read_answer(status, text.expose()).map_err(|error| error.with_retry_after(retry_after))
+    }
+}
+
+/// The whole answer. It holds a token, so it is a secret from its first byte.
+async fn read(answer: &mut Answer) -> Result<Secret, LoginError> {
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(4096));
+    while let Some(piece) = answer.piece().await.map_err(|cause| unanswered(SendError { left: true, cause }))? {
+        if text.len() + piece.len() > ANSWER_LIMIT {
+            return Err(LoginError::NotJson);
+        }
+        text.extend_from_slice(piece);
+    }
+    Ok(Secret::new(text.as_slice()))
+}
+
+fn unanswered(error: SendError) -> LoginError {
+    match error.cause {
+        SendCause::Timeout => LoginError::TimedOut,
+        SendCause::Closed | SendCause::Malformed => LoginError::Cut,
+    }
+}
