@@ -1,4 +1,4 @@
-//! The configuration: the file as written ([`file`]), and the checked value the program uses (here).
+//! The configuration: the file as written (`file`), and the checked value the program uses (here).
 //!
 //! Parsed once, at the door: after [`Config::load`] no name is unknown, no key has a wrong size and no
 //! URL is text. The environment and the files a configuration names are read here and nowhere else.
