@@ -22,13 +22,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     };
     let outbound = outbound(&given.value)?;
     let admin = admin(file, around)?;
-    if collide(outbound.listen, admin.listen) {
-        let at = file.admin.as_ref().map_or(given.at, |admin| admin.value.listen.as_ref().map_or(admin.at, |l| l.at));
-        return Err(Fault::at(
-            at,
-            format!("[outbound] and [admin] both listen on {}; give one of them another port", admin.listen),
-        ));
-    }
+    distinct_listeners(file, &outbound, &admin)?;
     let log = log(file)?;
     if file.accounts.is_empty() {
         return Err(Fault::of_text("there is no [[account]]; add one with name, app_key and app_secret"));
@@ -41,15 +35,11 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     let operations = each(&file.operations, |given| operation(given, &accounts, around))?;
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
-    if programs.is_empty() && !is_loopback(outbound.listen.ip()) {
-        let at = given.value.listen.as_ref().map_or(given.at, |listen| listen.at);
-        around.warnings.push(Fault::at(
-            at,
-            format!(
-                "whoever reaches {} may make calls, because there is no [[program]]; add one or listen on 127.0.0.1",
-                outbound.listen
-            ),
-        ));
+    if let Some(listen) = given.value.listen.as_ref().filter(|_| programs.is_empty() && !is_loopback(outbound.listen)) {
+        around.warnings.push(listen.fault(format!(
+            "{} lets whoever reaches it make calls, because there is no [[program]]; add one or listen on 127.0.0.1",
+            outbound.listen
+        )));
     }
     Ok(Config { outbound, admin, log, accounts, programs, operations, warnings: Vec::new() })
 }
@@ -95,7 +85,7 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
 fn admin(file: &File, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
     let given = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
     let listen = listen(given, SocketAddr::from(([127, 0, 0, 1], 9464)))?;
-    if let Some(given) = given.filter(|_| !is_loopback(listen.ip())) {
+    if let Some(given) = given.filter(|_| !is_loopback(listen)) {
         around.warnings.push(given.fault(format!(
             "{listen} shows metrics to other machines; keep it inside your network or listen on 127.0.0.1"
         )));
@@ -143,6 +133,23 @@ fn program(
     Ok(Program { name, api_key, account })
 }
 
+fn distinct_listeners(file: &File, outbound: &Outbound, admin: &Admin) -> Result<(), Fault> {
+    if !collide(outbound.listen, admin.listen) {
+        return Ok(());
+    }
+    let written = |given: Option<&Given<String>>, own: SocketAddr, other: &str, address: SocketAddr| {
+        given.map(|listen| {
+            listen.fault(format!("{own} collides with {other} on {address}; give one of them another port"))
+        })
+    };
+    let of_admin = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
+    let of_outbound = file.outbound.as_ref().and_then(|outbound| outbound.value.listen.as_ref());
+    let fault = written(of_admin, admin.listen, "[outbound]", outbound.listen)
+        .or_else(|| written(of_outbound, outbound.listen, "[admin]", admin.listen));
+    // The defaults do not collide, so one of the two is written.
+    fault.map_or(Ok(()), Err)
+}
+
 /// Whether the second listener would find the port taken. Port 0 always finds a free one.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     // `[::]` takes IPv4 too, `0.0.0.0` all of IPv4.
@@ -155,8 +162,8 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn each<S, T>(sections: &[Given<S>], check: impl FnMut(&Given<S>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
