@@ -83,7 +83,9 @@ impl Gateway {
             metrics,
         };
         let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
-            StartError(format!("[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"))
+            StartError(format!(
+                "[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"
+            ))
         };
         Ok(Self {
             outbound: Listener::try_new(
@@ -159,7 +161,10 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
             let cipher = Cipher::try_new(&encryption.scheme, &encryption.key)
                 .map_err(|error| StartError(format!("account {:?}: {error}", account.name)))?;
             let content_type = HeaderValue::from_str(&encryption.content_type).map_err(|_| {
-                StartError(format!("account {:?}: content_type is not a header value; write a media type", account.name))
+                StartError(format!(
+                    "account {:?}: content_type is not a header value; write a media type",
+                    account.name
+                ))
             })?;
             Ok(Some(Sealing {
                 cipher,
@@ -225,7 +230,12 @@ impl Observer for TokenObserver {
 
     fn token_refused(&self, generation: u64) {
         self.metrics.token_expiry.with_label_values(&[self.account.as_str(), self.family]).set(0);
-        tracing::warn!(account = self.account.as_str(), family = self.family, generation, "token refused by the platform");
+        tracing::warn!(
+            account = self.account.as_str(),
+            family = self.family,
+            generation,
+            "token refused by the platform"
+        );
     }
 }
 

@@ -30,7 +30,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// # Errors
 /// When a subscriber is set already.
 pub fn start(format: LogFormat, dropped: IntCounter) -> Result<Flush, tracing::subscriber::SetGlobalDefaultError> {
-    let queue = Arc::new(Queue { state: Mutex::new(State::default()), filled: Condvar::new(), written: Condvar::new() });
+    let queue =
+        Arc::new(Queue { state: Mutex::new(State::default()), filled: Condvar::new(), written: Condvar::new() });
     tracing::subscriber::set_global_default(Lines { format, queue: queue.clone(), dropped })?;
     let writer = queue.clone();
     // Detached: it ends with the process, after the guard has seen it write everything.
@@ -116,7 +117,8 @@ struct Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO && (metadata.target() == "call" || metadata.target().starts_with("airudder_gateway"))
+        *metadata.level() <= Level::INFO
+            && (metadata.target() == "call" || metadata.target().starts_with("airudder_gateway"))
     }
 
     fn event(&self, event: &Event<'_>) {

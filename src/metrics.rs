@@ -65,14 +65,23 @@ impl Metrics {
                 "Calls that ended, by whose fault it was when they failed.",
                 &["program", "account", "operation", "fault"],
             )?,
-            refusals: declare.counters("refusals_total", "Answers the gateway wrote itself, by stable word.", &["outcome"])?,
-            answers: declare.counters("answers_total", "Answers of the platform by status class.", &["account", "code"])?,
+            refusals: declare.counters(
+                "refusals_total",
+                "Answers the gateway wrote itself, by stable word.",
+                &["outcome"],
+            )?,
+            answers: declare.counters(
+                "answers_total",
+                "Answers of the platform by status class.",
+                &["account", "code"],
+            )?,
             body_codes: declare.counters(
                 "body_codes_total",
                 "Answers of the platform by the code in their body: ok, failing, or none readable.",
                 &["account", "outcome"],
             )?,
-            call_seconds: declare.histogram("call_seconds", "From the first byte of a call to the last of its answer.")?,
+            call_seconds: declare
+                .histogram("call_seconds", "From the first byte of a call to the last of its answer.")?,
             phase_seconds: declare.histograms("phase_seconds", "Time a call spent in one phase.", &["phase"])?,
             calls_in_flight: declare.gauge("calls_in_flight", "Calls between their first byte and their last.")?,
             replays: declare.counters("replays_total", "Calls sent once more with a fresh token.", &["account"])?,
@@ -96,9 +105,11 @@ impl Metrics {
                 "Connections to the platform: new, reused, replaced (found closed), or failed.",
                 &["account", "outcome"],
             )?,
-            memory_in_use: declare.gauge("memory_in_use_bytes", "Bytes of held bodies and answers that are reserved.")?,
+            memory_in_use: declare
+                .gauge("memory_in_use_bytes", "Bytes of held bodies and answers that are reserved.")?,
             memory_budget: declare.gauge("memory_budget_bytes", "Most bytes that may be reserved.")?,
-            log_dropped: declare.counter("log_lines_dropped_total", "Log lines dropped because the output was stuck.")?,
+            log_dropped: declare
+                .counter("log_lines_dropped_total", "Log lines dropped because the output was stuck.")?,
             registry: registry.clone(),
         };
         let build = declare.gauges("build_info", "Always 1; the version is the label.", &["version"])?;
@@ -178,7 +189,9 @@ mod tests {
         let metrics = Metrics::try_new().expect("no two declarations clash");
         metrics.calls.with_label_values(&["-", "main", "task.create", "none"]).inc();
         let text = String::from_utf8(metrics.encode()).expect("text");
-        assert!(text.contains("airudder_gateway_calls_total{account=\"main\",fault=\"none\",operation=\"task.create\",program=\"-\"} 1"));
+        assert!(text.contains(
+            "airudder_gateway_calls_total{account=\"main\",fault=\"none\",operation=\"task.create\",program=\"-\"} 1"
+        ));
         assert!(text.contains("airudder_gateway_build_info{version="));
         assert!(text.contains("process_cpu_seconds_total"));
     }

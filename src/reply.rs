@@ -196,7 +196,10 @@ mod tests {
             let word = refusal.word();
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word}");
             assert!(Refusal::ALL[..i].iter().all(|other| other.word() != word), "{word} twice");
-            assert!(refusal.message().ends_with('.') && refusal.message().contains(';') || *refusal == Refusal::Internal, "{word}");
+            assert!(
+                refusal.message().ends_with('.') && refusal.message().contains(';') || *refusal == Refusal::Internal,
+                "{word}"
+            );
             assert!((400..600).contains(&refusal.status()), "{word}");
         }
     }

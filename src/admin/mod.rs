@@ -105,7 +105,8 @@ impl App for Admin {
             HeaderFault::TooLarge => 431,
             HeaderFault::Malformed => 400,
         };
-        let page = Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
+        let page =
+            Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
         let _ = page.write(&mut session).await;
         session.shutdown().await;
     }

@@ -73,7 +73,8 @@ mod tests {
         for name in ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"] {
             assert!(ends_at_hop(&HeaderName::from_static(name)), "{name}");
         }
-        for name in ["host", "authorization", "is-encrypted", "signed", "x-forwarded-for", "x-gateway-account", "expect"]
+        for name in
+            ["host", "authorization", "is-encrypted", "signed", "x-forwarded-for", "x-gateway-account", "expect"]
         {
             assert!(ends_at_gateway(&HeaderName::from_static(name)), "{name}");
         }

@@ -17,8 +17,8 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
-    UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -89,7 +89,11 @@ impl Wire {
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 self.ahead.extend_from_slice(buf.filled());
                 let interim = self.ahead.starts_with(b"HTTP/1.1 1");
-                if interim { Poll::Pending } else { Poll::Ready(io::Error::other("answered before the request was taken")) }
+                if interim {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(io::Error::other("answered before the request was taken"))
+                }
             }
             _ => Poll::Pending,
         }

@@ -9,13 +9,13 @@ use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
+use super::Asked;
 use super::account::{IS_ENCRYPTED, SIGNED, Sealing};
 use super::call::{Length, Received, Stop};
 use super::query;
 use super::record::{Phase, Record};
 use crate::clock;
 use crate::config;
-use super::Asked;
 use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;
 use crate::limit::Admitted;
@@ -105,9 +105,8 @@ pub(super) async fn collect(
     if safe && sealed_body.is_some() {
         return Err(Refusal::BodyNotSealable.into());
     }
-    let repaired = received.query.as_deref().map(|query| {
-        if rules.repair_plus { query::repair_plus(query) } else { query.into() }
-    });
+    let repaired =
+        received.query.as_deref().map(|query| if rules.repair_plus { query::repair_plus(query) } else { query.into() });
     let seals_query = received.sealing.filter(|_| sealed_body.is_none());
     let at = clock::now();
     let (query, signed) = match seals_query {

@@ -6,7 +6,6 @@
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::{Asked, Outbound};
 use super::account::{Account, IS_ENCRYPTED, SIGNED, Sealing};
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
@@ -14,6 +13,7 @@ use super::exchange;
 use super::login;
 use super::record::{Phase, Record};
 use super::route::{Auth, Operation};
+use super::{Asked, Outbound};
 use crate::clock;
 use crate::http::head;
 use crate::reply::{Refusal, Reply, Sent};
@@ -85,9 +85,11 @@ pub(super) async fn carry<'a>(
 
     // 2. Admit: memory first, then the body.
     let at = clock::now();
-    let admitted = outbound.budget.admit(body::room(&received, &outbound.rules)).await.map_err(|_| {
-        Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() }
-    })?;
+    let admitted = outbound
+        .budget
+        .admit(body::room(&received, &outbound.rules))
+        .await
+        .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
     record.spent(Phase::LimitWait, at);
 
     // 3. and 5. Collect, sealing what arrives as it arrives.

@@ -119,8 +119,7 @@ async fn contained(call: impl Future<Output = Result<(), Stop>>) -> Result<(), S
     let mut call = pin!(call);
     poll_fn(|cx| {
         // Unwind safe: after a panic the session is answered and closed, and the record written, nothing more.
-        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
-            .unwrap_or(Poll::Ready(Err(Refusal::Internal.into())))
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Refusal::Internal.into())))
     })
     .await
 }

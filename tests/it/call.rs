@@ -15,7 +15,8 @@ fn a_get_is_sealed_by_its_query_and_its_answer_comes_back_plain() {
     assert_eq!(answer.json()["code"], 200);
     assert_eq!(answer.header("is-encrypted"), None);
     assert_eq!(answer.header("signed"), None);
-    let arrived = platform.requests().into_iter().find(|request| request.path == "/service/cloud/detail").expect("it arrived");
+    let arrived =
+        platform.requests().into_iter().find(|request| request.path == "/service/cloud/detail").expect("it arrived");
     // The platform's own published vector, literally on the wire.
     assert_eq!(arrived.query.as_deref(), Some("qbj8cnqKnqR66qDS49ib9ymU1mpMCyp8Dm0gS1VvmnEqTxPGSBzruAU1sapP+cye"));
     assert_eq!(arrived.header("signed"), Some("6956d7af4c89b89f19f9ae0a8be4bcf12abe7c6ed893691733f3480ad3f3aabc"));
@@ -32,7 +33,8 @@ fn a_post_is_sealed_byte_for_byte() {
 
     assert_eq!(answer.status, 200, "{}", gateway.printed());
     assert_eq!(answer.json()["code"], 200);
-    let arrived = platform.requests().into_iter().find(|request| request.path == "/service/cloud/task").expect("it arrived");
+    let arrived =
+        platform.requests().into_iter().find(|request| request.path == "/service/cloud/task").expect("it arrived");
     assert_eq!(arrived.opened.as_deref(), Some(body.as_bytes()));
     assert_ne!(arrived.body, body.as_bytes());
     assert_eq!(arrived.header("content-type"), Some("application/json"));

@@ -37,7 +37,13 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { outbound: "threads = 2".into(), account: String::new(), sealed: true, more: String::new(), env: Vec::new() }
+        Self {
+            outbound: "threads = 2".into(),
+            account: String::new(),
+            sealed: true,
+            more: String::new(),
+            env: Vec::new(),
+        }
     }
 }
 
