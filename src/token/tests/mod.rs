@@ -146,6 +146,13 @@ async fn two_thousand_refusals_of_one_generation_lead_to_one_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_missed_the_landing_by_a_moment_starts_no_login() {
+    let cache = cache(RULE, &Platform::good(secs(1)));
+    cache.current().await.expect("a token");
+    assert!(matches!(cache.shared.board(), cache::Boarded::Held(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_refusal_of_an_old_generation_changes_nothing() {
     let platform = Platform::good(secs(1));
     let cache = cache(RULE, &platform);

@@ -108,6 +108,17 @@ async fn a_success_ends_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_succeeds_ends_the_back_off_of_the_upkeep() {
+    let platform = Platform::new(Duration::ZERO, |n| if n < 5 { Err(DOWN) } else { Ok(token(n)) });
+    let cache = cache(LOOSE, &platform);
+    let (_stop, _) = keep_fresh(&cache);
+    while cache.current().await.is_err() {}
+    cache.refused(1).await;
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(cache.held().map(|held| held.generation), Ok(2), "{:?}", platform.asked());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_after_binds_calls_and_upkeep_for_a_minute_at_most() {
     let throttled = LoginError::Throttled { retry_after: Some(secs(3600)) };
     let platform = Platform::new(Duration::ZERO, move |n| if n == 1 { Err(throttled) } else { Ok(token(n)) });
