@@ -25,7 +25,7 @@ use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::program::Programs;
 use crate::outbound::route::Routes;
-use crate::token::{Cache, Family, HttpLogin, LoginError, Observer, Unavailable};
+use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
 
 /// How often the names of the platforms are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -179,7 +179,12 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
 fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<Metrics>) -> Account {
     let client = Arc::new(Client::new(account.upstream.clone(), account.ca.as_deref(), account.timeouts));
     let tokens = |family: Family, label: &'static str| {
-        let login = HttpLogin::new(client.clone(), family, account.app_key.clone(), account.app_secret.clone());
+        let envelope = sealing.as_ref().map(|sealing| LoginEnvelope {
+            cipher: sealing.cipher.clone(),
+            seals: account.encryption.as_ref().is_some_and(|encryption| encryption.seal_login),
+        });
+        let login =
+            HttpLogin::new(client.clone(), family, account.app_key.clone(), account.app_secret.clone(), envelope);
         let observer = TokenObserver {
             account: account.name.clone(),
             family: label,

@@ -12,12 +12,12 @@ use pingora::http::ResponseHeader;
 use serde::Deserialize;
 
 use super::Outbound;
-use super::account::{Account, IS_ENCRYPTED, SIGNED};
+use super::account::Account;
 use super::call::{Received, Stop};
 use super::record::{Phase, Record};
 use crate::clock;
 use crate::http::client::{Answer, SendCause};
-use crate::http::headers;
+use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::Admitted;
 use crate::reply::Refusal;
 use crate::token::Family;
@@ -65,7 +65,7 @@ pub(super) async fn judge(
     let status = head.status;
     let bodyless =
         received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let sealed = head.headers.get(IS_ENCRYPTED).is_some_and(|value| value.as_bytes().trim_ascii() == b"1");
+    let sealed = headers::is_sealed(&head.headers);
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     outbound.metrics.answers.with_label_values(&[&received.account.name, class(status)]).inc();
 

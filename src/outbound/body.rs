@@ -10,14 +10,14 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use super::Asked;
-use super::account::{IS_ENCRYPTED, SIGNED, Sealing};
+use super::account::Sealing;
 use super::call::{Length, Received, Stop};
 use super::query;
 use super::record::{Phase, Record};
 use crate::clock;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
-use crate::http::headers;
+use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::Admitted;
 use crate::reply::Refusal;
 

@@ -6,7 +6,7 @@
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::account::{Account, IS_ENCRYPTED, SIGNED, Sealing};
+use super::account::{Account, Sealing};
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
@@ -16,6 +16,7 @@ use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::clock;
 use crate::http::head;
+use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
 
