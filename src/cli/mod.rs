@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod check;
+mod demo;
 mod run;
 
 use std::path::PathBuf;
@@ -30,6 +31,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show four calls against a simulated platform, with what went over the wire.
+    Demo {
+        /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
+        #[arg(long)]
+        stay: bool,
+    },
 }
 
 /// Reads the arguments and runs the subcommand.
@@ -37,5 +44,6 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Demo { stay } => demo::demo(stay),
     }
 }
