@@ -212,7 +212,8 @@ impl Sending {
     /// Writes a piece of the body. After the platform stopped taking it, further pieces are dropped and
     /// [`Sending::finish`] looks for the answer it gave instead.
     pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<(), SendError> {
-        if self.refused_more {
+        // Written as a chunk, an empty piece would end the body, and what follows would be another request.
+        if self.refused_more || piece.is_empty() {
             return Ok(());
         }
         let written = self.session.write_body(piece).await.map(|_| ());
@@ -283,7 +284,7 @@ impl Answer {
         self.session.resp_header()
     }
 
-    /// The next piece of the body, `None` at its end.
+    /// The next piece of the body, `None` at its end. A piece can be empty: a read ended inside a chunk's size line.
     ///
     /// # Errors
     /// The body ended early, was not framed as HTTP/1.1 says, or did not come in time.

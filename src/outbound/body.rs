@@ -177,13 +177,19 @@ async fn hold_body(
     Ok((held.freeze(), false))
 }
 
-/// The next piece of the program's body, `None` at its end.
+/// The next piece of the program's body, never an empty one, `None` at its end.
 pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes>, Stop> {
-    session.read_body_bytes().await.map_err(|error| match error.etype() {
-        pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-        pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
-        _ => Refusal::BodyIncomplete.into(),
-    })
+    loop {
+        let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
+            pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
+            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
+            _ => Stop::from(Refusal::BodyIncomplete),
+        })?;
+        // A read that ends inside a chunk's size line yields nothing yet.
+        if read.as_ref().is_none_or(|piece| !piece.is_empty()) {
+            return Ok(read);
+        }
+    }
 }
 
 /// The sealed query, raw: the bare base64 text with literal `+ / =`, no parameter name.

@@ -219,6 +219,10 @@ async fn deliver(
     }
     if let Some(mut answer) = rest {
         while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+            // Written as a chunk, an empty piece would end the body.
+            if piece.is_empty() {
+                continue;
+            }
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }

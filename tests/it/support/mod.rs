@@ -3,6 +3,10 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod platform;
+pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use gateway::{Gateway, Setup};
+pub(crate) use platform::{calls, platform, platform_with, wait_until};
+pub(crate) use script::scripted;
