@@ -24,6 +24,10 @@ use crate::reply::Refusal;
 /// The most of an unsealed body of unknown length that is looked at before it streams.
 const PIECE: usize = 64 * 1024;
 
+/// A chunked body of at most this doubles its buffer as it grows; a larger one gets all that it was admitted for at
+/// once, because a buffer that moves needs up to three times its size.
+const DOUBLES: usize = 1024 * 1024;
+
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
     /// Without `Authorization`, which each try adds.
@@ -140,10 +144,14 @@ async fn seal_body(
     let mut sealer: Sealer = sealing.cipher.sealer(declared);
     let mut plain = 0;
     while let Some(piece) = next_piece(session).await? {
+        let before = plain;
         plain += piece.len();
         record.bytes_in = plain as u64;
         if plain > rules.max_body {
             return Err(Refusal::BodyTooLarge.into());
+        }
+        if declared.is_none() && before <= DOUBLES && plain > DOUBLES {
+            sealer.expect(rules.max_body);
         }
         let at = clock::now();
         sealer.push(&piece);
@@ -168,6 +176,9 @@ async fn hold_body(
     };
     while let Some(piece) = next_piece(session).await? {
         record.bytes_in += piece.len() as u64;
+        if received.length == Length::Unknown && held.len() <= DOUBLES && held.len() + piece.len() > DOUBLES {
+            held.reserve(rules.max_body - held.len());
+        }
         held.extend_from_slice(&piece);
         // One more piece has to fit into what was admitted.
         if received.length == Length::Unknown && held.len() + PIECE > rules.max_body {
