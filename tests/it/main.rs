@@ -6,5 +6,7 @@ mod call;
 mod chunks;
 mod config;
 mod envelope;
+mod methods;
 mod simulator;
+mod streaming;
 mod support;
