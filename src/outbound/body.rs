@@ -87,12 +87,7 @@ pub(super) async fn collect(
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
     }
-    if received.length != Length::None {
-        session.set_read_timeout(Some(rules.body_timeout));
-        if session.is_expecting_continue() {
-            session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
-        }
-    }
+    invite(session, rules).await?;
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
@@ -127,6 +122,21 @@ pub(super) async fn collect(
     };
     let head = compose(session, received, query.as_deref(), signed.as_ref(), body_length)?;
     Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
+}
+
+/// Gets ready to read the body; tells a program that waits for it to send it.
+pub(super) async fn invite(session: &mut HttpSession, rules: &config::Outbound) -> Result<(), Stop> {
+    if session.is_body_done() {
+        return Ok(());
+    }
+    session.set_read_timeout(Some(rules.body_timeout));
+    if session.is_expecting_continue() {
+        // An interim answer is no reason to close, though it is written before the body was read.
+        session.set_close_on_response_before_downstream_finish(false);
+        session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
+        session.set_close_on_response_before_downstream_finish(true);
+    }
+    Ok(())
 }
 
 /// Seals each piece as it arrives. Also says whether there was nothing at all.

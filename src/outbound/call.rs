@@ -81,7 +81,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, record, family).await;
+        return login::answer(session, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
@@ -207,9 +207,12 @@ async fn deliver(
     let at = clock::now();
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
-    let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
-    if chunked {
-        head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+    if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if session.is_http11() {
+            head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+        } else {
+            session.set_server_keepalive(None);
+        }
     }
     record.status = head.status.as_u16();
     record.bytes_out += held.len() as u64;
