@@ -6,6 +6,8 @@ mod call;
 mod chunks;
 mod config;
 mod envelope;
+mod expect;
+mod framing;
 mod methods;
 mod simulator;
 mod streaming;
