@@ -27,6 +27,9 @@ use crate::outbound::program::Programs;
 use crate::outbound::route::Routes;
 use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
 
+/// How often idle connections are looked at, so that one the platform closed does not stay half open.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// How often the names of the platforms are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
@@ -260,16 +263,23 @@ impl BackgroundService for Upkeep {
             tokio::spawn(account.call_centre.clone().keep_fresh_while_used(stopped(shutdown.clone())));
         }
         let mut shutdown = shutdown;
+        let (mut sweep, mut resolve) = (tokio::time::interval(SWEEP_EVERY), tokio::time::interval(RESOLVE_EVERY));
         loop {
-            for account in &self.accounts {
-                if let Err(error) = account.client.resolve().await {
-                    let account = account.name.as_str();
-                    tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
-                }
-            }
             tokio::select! {
-                () = tokio::time::sleep(RESOLVE_EVERY) => {}
+                _ = sweep.tick() => self.accounts.iter().for_each(|account| account.client.sweep()),
+                _ = resolve.tick() => self.resolve().await,
                 _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+impl Upkeep {
+    async fn resolve(&self) {
+        for account in &self.accounts {
+            if let Err(error) = account.client.resolve().await {
+                let account = account.name.as_str();
+                tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
             }
         }
     }

@@ -200,19 +200,23 @@ impl Visit for Line<'_> {
         self.text(field, format_args!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
+        self.name(field);
+        let quote: &[u8] = if self.json { b"\"" } else { b"" };
+        self.out.0.extend_from_slice(quote);
+        let _ = Escaped(&mut self.out).write_str(value);
+        self.out.0.extend_from_slice(quote);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(if value { b"true" } else { b"false" });
     }
 }
 

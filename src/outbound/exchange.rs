@@ -4,13 +4,12 @@
 //! written is replaced; a GET or HEAD may go once more; a call that may have had an effect and got no
 //! answer never goes again. It knows nothing of what an answer says.
 
-use http::{HeaderValue, header};
-use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
+use zeroize::Zeroizing;
 
 use super::Outbound;
 use super::body::{Outgoing, next_piece};
-use super::call::{Received, Stop, gone};
+use super::call::{Length, Received, Stop, gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
 use crate::clock;
@@ -31,9 +30,9 @@ pub(super) async fn once(
         let connection = connect(outbound, received, fresh, record).await?;
         let first = connection.reused() || !fresh;
         let at = clock::now();
-        let head = authorised(&outgoing.head, received, token);
         record.sent = Sent::Unknown;
-        let sent = received.account.client.send(connection, head, &outgoing.body).await;
+        let credentials = credentials(received, token);
+        let sent = received.account.client.send(connection, &outgoing.head, &credentials, &outgoing.body).await;
         record.spent(Phase::Platform, at);
         match sent {
             Ok(answer) => return Ok(answer),
@@ -58,9 +57,9 @@ pub(super) async fn stream(
 ) -> Result<Answer, Stop> {
     let connection = connect(outbound, received, true, record).await?;
     let at = clock::now();
-    let head = authorised(&outgoing.head, received, token);
     record.sent = Sent::Unknown;
-    let begun = received.account.client.begin(connection, head, true).await;
+    let chunked = received.length == Length::Unknown;
+    let begun = received.account.client.begin(connection, &outgoing.head, &credentials(received, token), chunked).await;
     let mut sending = begun.map_err(|error| unanswered(received, error, record))?;
     if !outgoing.body.is_empty() {
         sending.write(&outgoing.body).await.map_err(|error| unanswered(received, error, record))?;
@@ -117,22 +116,24 @@ async fn connect(
     }
 }
 
-/// The head with what proves whose call it is, added last, so that nothing a program sends can remove it.
-fn authorised(head: &RequestHeader, received: &Received<'_>, token: Option<&Token>) -> Box<RequestHeader> {
-    let mut head = Box::new(head.clone());
-    let mut set = |name: http::HeaderName, value: &HeaderValue| {
-        // A checked name with a checked value: the only error is a header map of more than 32,768 entries.
-        let _ = head.insert_header(name, value.clone());
+/// The lines that prove whose call it is. They come last and from here only, so that nothing a program
+/// sends can remove or replace them.
+fn credentials(received: &Received<'_>, token: Option<&Token>) -> Zeroizing<Vec<u8>> {
+    let mut lines = Zeroizing::new(Vec::with_capacity(128));
+    let mut line = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
     };
     if let Some(token) = token {
-        set(header::AUTHORIZATION, token.header_value());
+        line(b"Authorization", token.header_value().as_bytes());
     }
     if let Auth::Headers(headers) = &received.operation.auth {
         for (name, value) in headers {
-            set(name.clone(), value);
+            line(name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    head
+    lines
 }
 
 fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>) -> Stop {
