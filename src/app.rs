@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::program::Programs;
+use crate::outbound::record::CallSeries;
 use crate::outbound::route::Routes;
 use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
 
@@ -83,7 +84,7 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            metrics,
+            series: CallSeries::new(metrics),
         };
         let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
             StartError(format!(
@@ -202,6 +203,7 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<M
         call_centre: tokens(Family::CallCentre, "call_centre"),
         client,
         sealing,
+        series: metrics.account(&account.name),
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn judge(
         received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let sealed = headers::is_sealed(&head.headers);
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    outbound.metrics.answers.with_label_values(&[&received.account.name, class(status)]).inc();
+    received.account.series.answered(status.as_u16());
 
     let judged = if bodyless {
         let head = translate(head, sealed, None);
@@ -116,12 +116,7 @@ pub(super) async fn judge(
             code: None,
         }
     };
-    let outcome = match judged.code {
-        None => "none",
-        Some(0 | 200) => "ok",
-        Some(_) => "failing",
-    };
-    outbound.metrics.body_codes.with_label_values(&[&received.account.name, outcome]).inc();
+    received.account.series.body_code(judged.code);
     record.platform_code = judged.code;
     record.spent(Phase::Open, at);
     Ok(judged)
@@ -140,7 +135,7 @@ async fn open(
     let compressed = compressed(head);
     let mut unreadable = |reason: &'static str| {
         record.reason = reason;
-        outbound.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
+        outbound.series.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
         Stop::from(Refusal::AnswerUnreadable)
     };
     let Some(sealing) = &received.account.sealing else { return Err(unreadable("no_key")) };
@@ -274,16 +269,6 @@ fn translate(head: &ResponseHeader, sealed: bool, length: Option<usize>) -> Box<
         let _ = out.append_header(header::CONTENT_LENGTH, length);
     }
     out
-}
-
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "1xx",
-    }
 }
 
 #[cfg(test)]

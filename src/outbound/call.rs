@@ -109,9 +109,9 @@ pub(super) async fn carry<'a>(
         record.spent(Phase::Token, at);
 
         let answer = if rest.is_some() {
-            exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
+            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
             tokio::select! {
                 biased;
                 answer = exchange => answer?,
@@ -130,7 +130,7 @@ pub(super) async fn carry<'a>(
                 }
                 replayed = true;
                 record.replayed = true;
-                outbound.metrics.replays.with_label_values(&[&received.account.name]).inc();
+                outbound.series.metrics.replays.with_label_values(&[&received.account.name]).inc();
             }
             _ => break judged,
         }

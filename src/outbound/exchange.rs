@@ -7,19 +7,18 @@
 use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
-use super::Outbound;
 use super::body::{Outgoing, next_piece};
 use super::call::{Length, Received, Stop, gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
 use crate::clock;
 use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
+use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
 
 /// Sends a held request and waits for the head of its answer.
 pub(super) async fn once(
-    outbound: &Outbound,
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
@@ -27,7 +26,7 @@ pub(super) async fn once(
 ) -> Result<Answer, Stop> {
     let mut fresh = false;
     loop {
-        let connection = connect(outbound, received, fresh, record).await?;
+        let connection = connect(received, fresh, record).await?;
         let first = connection.reused() || !fresh;
         let at = clock::now();
         record.sent = Sent::Unknown;
@@ -39,7 +38,7 @@ pub(super) async fn once(
             // A closed connection, found before a byte left or on a call that does no harm: once more.
             Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
-                outbound.count_connection(received, "replaced");
+                received.account.series.connected(ConnectionOutcome::Replaced);
             }
             Err(error) => return Err(unanswered(received, error, record)),
         }
@@ -48,14 +47,13 @@ pub(super) async fn once(
 
 /// Sends a request whose body is still arriving. It goes out once, over a connection of its own.
 pub(super) async fn stream(
-    outbound: &Outbound,
     session: &mut HttpSession,
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
-    let connection = connect(outbound, received, true, record).await?;
+    let connection = connect(received, true, record).await?;
     let at = clock::now();
     record.sent = Sent::Unknown;
     let chunked = received.length == Length::Unknown;
@@ -89,22 +87,18 @@ pub(super) async fn stream(
     finished.map_err(|error| unanswered(received, error, record))
 }
 
-async fn connect(
-    outbound: &Outbound,
-    received: &Received<'_>,
-    fresh: bool,
-    record: &mut Record<'_>,
-) -> Result<Connection, Stop> {
+async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
     let at = clock::now();
     let connected = received.account.client.connect(fresh).await;
     record.spent(Phase::Connect, at);
     match connected {
         Ok(connection) => {
-            outbound.count_connection(received, if connection.reused() { "reused" } else { "new" });
+            let outcome = if connection.reused() { ConnectionOutcome::Reused } else { ConnectionOutcome::New };
+            received.account.series.connected(outcome);
             Ok(connection)
         }
         Err(error) => {
-            outbound.count_connection(received, "failed");
+            received.account.series.connected(ConnectionOutcome::Failed);
             let (refusal, reason) = match error {
                 ConnectError::Untrusted => (Refusal::UpstreamUntrusted, "tls"),
                 ConnectError::Unreachable => (Refusal::UpstreamUnreachable, "connect"),

@@ -26,15 +26,14 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use account::Account;
-use call::{Received, Stop};
+use call::Stop;
 use program::Programs;
-use record::{End, Record};
+use record::{CallSeries, End, Record};
 use route::Routes;
 
 use crate::config;
 use crate::http::listener::{App, HeaderFault};
 use crate::limit::Budget;
-use crate::metrics::Metrics;
 use crate::reply::{Refusal, Reply, Sent};
 
 /// An unread body up to this is read, so that the connection can be kept after a refusal.
@@ -53,13 +52,13 @@ pub(crate) struct Outbound {
     pub(crate) routes: Routes,
     pub(crate) budget: Budget,
     pub(crate) rules: config::Outbound,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) series: CallSeries,
 }
 
 impl App for Outbound {
     async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
         let mut record = Record::new();
-        self.metrics.calls_in_flight.inc();
+        self.series.metrics.calls_in_flight.inc();
         session.set_write_timeout(Some(self.rules.body_timeout));
         let stopped = contained(pin!(call::carry(self, session, &mut record))).await;
         let (end, keep) = match stopped {
@@ -68,8 +67,8 @@ impl App for Outbound {
             Err(Stop::ClientGone) => (End::ClientGone, false),
             Err(Stop::CutOff) => (End::CutOff, false),
         };
-        self.metrics.calls_in_flight.dec();
-        record.finish(end, &self.metrics);
+        self.series.metrics.calls_in_flight.dec();
+        record.finish(end, &self.series);
         keep
     }
 
@@ -84,7 +83,7 @@ impl App for Outbound {
         record.status = refusal.status();
         let _ = write(session, &reply, &record).await;
         session.shutdown().await;
-        record.finish(End::Refused(refusal), &self.metrics);
+        record.finish(End::Refused(refusal), &self.series);
     }
 }
 
@@ -107,10 +106,6 @@ impl Outbound {
             linger(session).await;
         }
         (refused, drained)
-    }
-
-    fn count_connection(&self, received: &Received<'_>, outcome: &str) {
-        self.metrics.upstream_connections.with_label_values(&[&received.account.name, outcome]).inc();
     }
 }
 
