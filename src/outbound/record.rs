@@ -81,12 +81,14 @@ pub(crate) struct Record<'a> {
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
     started: Instant,
+    looked: Instant,
     phases: [Duration; PHASES.len()],
 }
 
 impl<'a> Record<'a> {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
+        let now = clock::now();
         Self {
             request_id: RequestId::next(),
             program: "-",
@@ -101,22 +103,31 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
-            started: clock::now(),
+            started: now,
+            looked: now,
             phases: [Duration::ZERO; PHASES.len()],
         }
     }
 
-    /// Adds the time since `since` to a phase; returns now, so that phases can follow each other.
-    pub(crate) fn spent(&mut self, phase: Phase, since: Instant) -> Instant {
+    /// Counts the time since the last look at the clock as a phase's.
+    pub(crate) fn lap(&mut self, phase: Phase) {
         let now = clock::now();
-        self.phases[phase as usize] += now.saturating_duration_since(since);
-        now
+        self.phases[phase as usize] += now.saturating_duration_since(self.looked);
+        self.looked = now;
+    }
+
+    /// The time since the last look at the clock is no phase's: the program's own, say.
+    pub(crate) fn skip(&mut self) {
+        self.looked = clock::now();
     }
 
     /// Writes the log line and the observations. Consumes the record: a call ends once.
-    pub(crate) fn finish(self, end: End, series: &CallSeries) {
+    pub(crate) fn finish(mut self, end: End, series: &CallSeries) {
         let metrics = &series.metrics;
-        let took = clock::now().saturating_duration_since(self.started);
+        if !matches!(end, End::Answered) {
+            self.skip();
+        }
+        let took = self.looked.saturating_duration_since(self.started);
         let failing_code = self.platform_code.is_some_and(|code| code != 200 && code != 0);
         let (outcome, fault) = match end {
             End::Answered if self.status >= 500 || failing_code => ("answered", Fault::Platform),
