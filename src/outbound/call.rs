@@ -14,7 +14,6 @@ use super::login;
 use super::record::{Phase, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
-use crate::clock;
 use crate::http::head;
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
@@ -85,13 +84,12 @@ pub(super) async fn carry<'a>(
     }
 
     // 2. Admit: memory first, then the body.
-    let at = clock::now();
     let admitted = outbound
         .budget
         .admit(body::room(&received, &outbound.rules))
         .await
         .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
-    record.spent(Phase::LimitWait, at);
+    record.lap(Phase::LimitWait);
 
     // 3. and 5. Collect, sealing what arrives as it arrives.
     let Collected { outgoing, mut admitted, rest } =
@@ -101,17 +99,16 @@ pub(super) async fn carry<'a>(
     // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
     let mut replayed = false;
     let judged = loop {
-        let at = clock::now();
         let token = match &received.operation.auth {
             Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
             _ => None,
         };
-        record.spent(Phase::Token, at);
+        record.lap(Phase::Token);
 
         let answer = if rest.is_some() {
-            exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
+            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
             tokio::select! {
                 biased;
                 answer = exchange => answer?,
@@ -130,7 +127,7 @@ pub(super) async fn carry<'a>(
                 }
                 replayed = true;
                 record.replayed = true;
-                outbound.metrics.replays.with_label_values(&[&received.account.name]).inc();
+                outbound.series.metrics.replays.with_label_values(&[&received.account.name]).inc();
             }
             _ => break judged,
         }
@@ -204,7 +201,6 @@ async fn deliver(
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let at = clock::now();
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
     if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -232,7 +228,7 @@ async fn deliver(
         account.client.release(answer).await;
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
-    record.spent(Phase::Deliver, at);
+    record.lap(Phase::Deliver);
     Ok(())
 }
 
