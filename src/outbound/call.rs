@@ -100,7 +100,10 @@ pub(super) async fn carry<'a>(
     let mut replayed = false;
     let judged = loop {
         let token = match &received.operation.auth {
-            Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
+            Auth::Token(family) => {
+                let current = received.account.tokens(*family).current();
+                Some(unless_gone(session, current).await?.map_err(unavailable)?)
+            }
             _ => None,
         };
         record.lap(Phase::Token);
@@ -108,16 +111,11 @@ pub(super) async fn carry<'a>(
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
-            tokio::select! {
-                biased;
-                answer = exchange => answer?,
-                () = gone(session) => return Err(Stop::ClientGone),
-            }
+            unless_gone(session, exchange::once(&received, &outgoing, token.as_ref(), record)).await??
         };
         record.sent = Sent::Yes;
 
-        let judged = answer::judge(outbound, &received, answer, &admitted, record).await?;
+        let judged = unless_gone(session, answer::judge(outbound, &received, answer, &admitted, record)).await??;
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account).await;
@@ -217,7 +215,7 @@ async fn deliver(
         session.write_body(&held).await.map_err(|_| Stop::ClientGone)?;
     }
     if let Some(mut answer) = rest {
-        while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+        while let Some(piece) = unless_gone(session, answer.piece()).await?.map_err(|_| Stop::CutOff)? {
             // Written as a chunk, an empty piece would end the body.
             if piece.is_empty() {
                 continue;
@@ -232,8 +230,22 @@ async fn deliver(
     Ok(())
 }
 
-/// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.
-pub(super) async fn gone(session: &mut HttpSession) {
+/// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while
+/// it has to wait itself.
+pub(super) async fn unless_gone<T>(session: &mut HttpSession, work: impl Future<Output = T>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = gone(session) => Err(Stop::ClientGone),
+    }
+}
+
+/// Ends when the program is gone, which cannot be seen before its body was read. Bytes of a pipelined request are
+/// kept for the next call.
+async fn gone(session: &mut HttpSession) {
+    if !session.is_body_done() {
+        return std::future::pending().await;
+    }
     while session.read_body_or_idle(true).await.is_ok() {}
 }
 

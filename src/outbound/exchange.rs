@@ -8,7 +8,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::call::{Length, Received, Stop, gone};
+use super::call::{Length, Received, Stop, unless_gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
 use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
@@ -70,15 +70,7 @@ pub(super) async fn stream(
         record.bytes_in += piece.len() as u64;
         sending.write(&piece).await.map_err(|error| unanswered(received, error, record))?;
     }
-    let finished = if sending.is_refused_more() {
-        sending.finish().await
-    } else {
-        tokio::select! {
-            biased;
-            finished = sending.finish() => finished,
-            () = gone(session) => return Err(Stop::ClientGone),
-        }
-    };
+    let finished = unless_gone(session, sending.finish()).await?;
     record.lap(Phase::Platform);
     finished.map_err(|error| unanswered(received, error, record))
 }
