@@ -167,6 +167,13 @@ impl Gateway {
         self.child.id()
     }
 
+    /// The most memory it has used so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");

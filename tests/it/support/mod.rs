@@ -8,5 +8,5 @@ pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use gateway::{Gateway, Setup};
-pub(crate) use platform::{calls, platform, platform_with, wait_until};
+pub(crate) use platform::{calls, platform, platform_with, wait_for, wait_until};
 pub(crate) use script::scripted;
