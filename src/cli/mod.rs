@@ -2,6 +2,7 @@
 
 mod check;
 mod run;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
+    Simulate(simulate::Args),
 }
 
 /// Reads the arguments and runs the subcommand.
@@ -37,5 +40,6 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Simulate(args) => simulate::simulate(&args),
     }
 }

@@ -17,6 +17,7 @@ mod platform;
 mod probes;
 mod record;
 mod recording;
+mod response;
 mod server;
 mod service;
 mod tls;
@@ -27,7 +28,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -37,6 +38,9 @@ pub use record::Received;
 pub use recording::recording_bytes;
 
 use platform::Platform;
+
+/// Connections that may wait to be accepted: a crowd that arrives at once should meet no retransmission.
+const BACKLOG: u32 = 4096;
 
 /// A running platform. Clones are handles to the same one; it stops when the last of them is dropped.
 #[derive(Clone)]
@@ -74,9 +78,10 @@ impl Simulator {
     }
 
     fn prepare(options: Options) -> io::Result<(Simulator, Parts)> {
-        let listener = std::net::TcpListener::bind(options.listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let socket = if options.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(options.listen)?;
+        let address = socket.local_addr()?;
         let (acceptor, ca_pem) = if options.tls {
             let identity = tls::Identity::try_new(&options.tls_names)?;
             (Some(identity.acceptor), Some(identity.ca_pem))
@@ -86,7 +91,7 @@ impl Simulator {
         let platform = Arc::new(Platform::try_new(options, address)?);
         let (stop, stop_asked) = watch::channel(false);
         let (has_stopped, stopped) = watch::channel(false);
-        let parts = Parts { platform: platform.clone(), listener, acceptor, stop: stop_asked, stopped: has_stopped };
+        let parts = Parts { platform: platform.clone(), socket, acceptor, stop: stop_asked, stopped: has_stopped };
         Ok((Simulator { running: Arc::new(Running { platform, ca_pem, stop, stopped }) }, parts))
     }
 
@@ -196,7 +201,7 @@ impl Simulator {
 /// What a start made, before there is a runtime to run it.
 struct Parts {
     platform: Arc<Platform>,
-    listener: std::net::TcpListener,
+    socket: TcpSocket,
     acceptor: Option<TlsAcceptor>,
     stop: watch::Receiver<bool>,
     stopped: watch::Sender<bool>,
@@ -204,7 +209,7 @@ struct Parts {
 
 impl Parts {
     fn run(self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = TcpListener::from_std(self.listener)?;
+        let listener = self.socket.listen(BACKLOG)?;
         Ok(async move {
             server::serve(self.platform, listener, self.acceptor, self.stop).await;
             self.stopped.send_replace(true);
