@@ -17,8 +17,21 @@ use crate::config::{Iv, Scheme};
 use crate::secret::Secret;
 use crate::simulator::{Options, RefusalStyle, Seen, Simulator};
 
+/// How to make trouble, below the flags.
+const CONTROLS: &str = r#"While it runs:
+  POST /_sim/fault       a fault for the next call, or more:
+                           {"kind":"status","code":500,"page":"html","times":3,"on":"/service/cloud/task"}
+                           {"kind":"cut_mid_answer","after":100}   {"kind":"hang","on":"auth","times":"always"}
+                         kinds: status code refuse hang cut_before_body cut_before_answer cut_mid_answer close_after
+                           unsealed other_key wrong_digest no_digest bad_base64 early trickle endless redirect
+  POST /_sim/revoke      every token issued so far is dead
+  POST /_sim/close-idle  close idle connections
+  GET  /_sim/requests    what arrived, the last 100 calls
+  POST /_sim/clear       forget requests and faults"#;
+
 /// What the simulated platform is like. Keys and secrets given here are for play: others on the machine can see them.
 #[derive(clap::Args)]
+#[command(after_help = CONTROLS)]
 pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
@@ -116,8 +129,7 @@ async fn run(args: &Args) -> Result<(), String> {
 
 async fn start(args: &Args) -> Result<Simulator, String> {
     let options = Options { observer: Some(Arc::new(|seen| say(&line(seen)))), ..options(args)? };
-    let simulator =
-        Simulator::start(options).await.map_err(|error| format!("cannot start on {}: {error}", args.listen))?;
+    let simulator = Simulator::start(options).await.map_err(|error| error.to_string())?;
     if let (Some(dir), Some(ca_pem)) = (&args.tls_dir, simulator.ca_pem()) {
         let path = dir.join("ca.pem");
         fs::create_dir_all(dir)

@@ -80,7 +80,7 @@ impl Simulator {
     fn prepare(options: Options) -> io::Result<(Simulator, Parts)> {
         let socket = if options.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
-        socket.bind(options.listen)?;
+        socket.bind(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
         let address = socket.local_addr()?;
         let (acceptor, ca_pem) = if options.tls {
             let identity = tls::Identity::try_new(&options.tls_names)?;
@@ -209,10 +209,15 @@ struct Parts {
 
 impl Parts {
     fn run(self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = self.socket.listen(BACKLOG)?;
+        let address = self.platform.address;
+        let listener = self.socket.listen(BACKLOG).map_err(|error| cannot_listen(address, &error))?;
         Ok(async move {
             server::serve(self.platform, listener, self.acceptor, self.stop).await;
             self.stopped.send_replace(true);
         })
     }
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}; choose another address, or port 0"))
 }
