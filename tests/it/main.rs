@@ -5,6 +5,7 @@
 mod call;
 mod config;
 mod envelope;
+mod errors;
 mod simulator;
 mod support;
 mod tidy;

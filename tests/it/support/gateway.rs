@@ -137,12 +137,17 @@ impl Gateway {
 
     /// Waits until the gateway holds a token for every account.
     pub(crate) fn ready(self) -> Self {
+        self.until(|gateway| gateway.admin_page("/readyz/outbound").0 == 200);
+        self
+    }
+
+    /// Waits until something is so that only asking shows.
+    pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let end = std::time::Instant::now() + PATIENCE;
-        while self.admin_page("/readyz/outbound").0 != 200 {
-            assert!(std::time::Instant::now() < end, "never ready: {}", self.printed());
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < end, "it never came: {}", self.printed());
             std::thread::yield_now();
         }
-        self
     }
 
     /// The value of one series, 0 when it does not exist (yet). `series` is as in the exposition, without prefix.
