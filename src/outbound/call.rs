@@ -11,7 +11,7 @@ use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
-use super::record::{Phase, Record};
+use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::clock;
@@ -210,6 +210,7 @@ async fn deliver(
     if chunked {
         head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
     }
+    head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
     record.bytes_out += held.len() as u64;
     session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;

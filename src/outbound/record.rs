@@ -11,6 +11,10 @@ use crate::clock::{self, Instant};
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
 
+/// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
+/// replaced, so that it always names a log line here.
+pub(crate) const REQUEST_ID: &str = "X-Request-Id";
+
 /// The parts of a call whose time is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
