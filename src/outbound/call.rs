@@ -102,7 +102,10 @@ pub(super) async fn carry<'a>(
     let judged = loop {
         let at = clock::now();
         let token = match &received.operation.auth {
-            Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
+            Auth::Token(family) => {
+                let current = received.account.tokens(*family).current();
+                Some(unless_gone(session, rest.is_none(), current).await?.map_err(unavailable)?)
+            }
             _ => None,
         };
         record.spent(Phase::Token, at);
@@ -111,11 +114,7 @@ pub(super) async fn carry<'a>(
             exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
         } else {
             let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
-            tokio::select! {
-                biased;
-                answer = exchange => answer?,
-                () = gone(session) => return Err(Stop::ClientGone),
-            }
+            unless_gone(session, true, exchange).await??
         };
         record.sent = Sent::Yes;
 
@@ -227,6 +226,15 @@ async fn deliver(
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.spent(Phase::Deliver, at);
     Ok(())
+}
+
+/// Does the work, unless the program goes away first. A session whose body still arrives cannot be watched.
+async fn unless_gone<T>(session: &mut HttpSession, watch: bool, work: impl Future<Output = T>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = gone(session), if watch => Err(Stop::ClientGone),
+    }
 }
 
 /// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.
