@@ -111,11 +111,8 @@ impl<'a> Record<'a> {
     /// Writes the log line and the observations. Consumes the record: a call ends once.
     pub(crate) fn finish(self, end: End, metrics: &Metrics) {
         let took = clock::now().saturating_duration_since(self.started);
-        let failing_code = self.platform_code.is_some_and(|code| code != 200 && code != 0);
         let (outcome, fault) = match end {
-            End::Answered if self.status >= 500 || failing_code => ("answered", Fault::Platform),
-            End::Answered if self.status >= 400 => ("answered", Fault::Program),
-            End::Answered => ("answered", Fault::None),
+            End::Answered => ("answered", blamed(self.status, self.platform_code)),
             End::Refused(refusal) => (refusal.word(), refusal.fault()),
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
@@ -157,6 +154,18 @@ impl<'a> Record<'a> {
             deliver_us = micros(Phase::Deliver),
             total_us = took.as_micros() as u64,
         );
+    }
+}
+
+/// Whom the platform's answer blames: by its status, and where that says nothing by the code in its body, which looks
+/// like a status where it is not 0.
+fn blamed(status: u16, code: Option<i64>) -> Fault {
+    match (status, code) {
+        (500.., _) => Fault::Platform,
+        (400..500, _) => Fault::Program,
+        (_, None | Some(0 | 200)) => Fault::None,
+        (_, Some(400..500)) => Fault::Program,
+        _ => Fault::Platform,
     }
 }
 
