@@ -2,11 +2,10 @@
 //! docs/errors.md says. A word without a producer fails the test, and so does one without a row.
 
 use std::collections::BTreeSet;
-use std::net::{TcpListener, TcpStream};
 
 use airudder_gateway::simulator::{Fault, FaultKind, Options, Simulator};
 
-use crate::support::{Answer, Gateway, Setup};
+use crate::support::{Answer, Gateway, Refusing, Setup};
 
 /// A row of the table.
 struct Row {
@@ -95,11 +94,8 @@ fn produce(word: &str) -> (Gateway, Answer) {
             raw(with("max_answer = \"4KiB\""), "GET /_sim/answer/8192?seal HTTP/1.1\r\nHost: g\r\n\r\n")
         }
         "upstream_unreachable" => {
-            // A port that is taken by a connection: nobody listens there, and nobody else can be given it.
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let taken = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
-            let address = taken.local_addr().expect("an address");
-            let gateway = Setup::default().start_at(&format!("http://{address}"), None);
+            let nobody = Refusing::new();
+            let gateway = Setup::default().start_at(&nobody.url(), None);
             let answer = gateway.client().get(WITHOUT_TOKEN);
             (gateway, answer)
         }

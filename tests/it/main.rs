@@ -6,6 +6,7 @@ mod call;
 mod config;
 mod envelope;
 mod errors;
+mod observe;
 mod simulator;
 mod support;
 mod tidy;
