@@ -11,7 +11,7 @@ use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
-use super::record::{Phase, Record};
+use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::http::head;
@@ -100,7 +100,10 @@ pub(super) async fn carry<'a>(
     let mut replayed = false;
     let judged = loop {
         let token = match &received.operation.auth {
-            Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
+            Auth::Token(family) => {
+                let current = received.account.tokens(*family).current();
+                Some(unless_gone(session, rest.is_none(), current).await?.map_err(unavailable)?)
+            }
             _ => None,
         };
         record.lap(Phase::Token);
@@ -109,11 +112,7 @@ pub(super) async fn carry<'a>(
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
             let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
-            tokio::select! {
-                biased;
-                answer = exchange => answer?,
-                () = gone(session) => return Err(Stop::ClientGone),
-            }
+            unless_gone(session, true, exchange).await??
         };
         record.sent = Sent::Yes;
 
@@ -207,6 +206,7 @@ async fn deliver(
     if chunked {
         head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
     }
+    head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
     record.bytes_out += held.len() as u64;
     session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;
@@ -223,6 +223,15 @@ async fn deliver(
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
     Ok(())
+}
+
+/// Does the work, unless the program goes away first. A session whose body still arrives cannot be watched.
+async fn unless_gone<T>(session: &mut HttpSession, watch: bool, work: impl Future<Output = T>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = gone(session), if watch => Err(Stop::ClientGone),
+    }
 }
 
 /// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.

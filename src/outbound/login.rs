@@ -9,7 +9,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 
 use super::body::next_piece;
 use super::call::Stop;
-use super::record::Record;
+use super::record::{REQUEST_ID, Record};
 use crate::token::Family;
 
 /// 64 characters, as the platform's own tokens have.
@@ -36,7 +36,7 @@ pub(super) async fn answer(session: &mut HttpSession, record: &mut Record<'_>, f
         let mut head = ResponseHeader::build(200, Some(4))?;
         head.append_header(header::CONTENT_TYPE, "application/json")?;
         head.append_header(header::CONTENT_LENGTH, body.len())?;
-        head.append_header("X-Request-Id", record.request_id.as_str())?;
+        head.append_header(REQUEST_ID, record.request_id.as_str())?;
         session.write_response_header(Box::new(head)).await?;
         session.write_body(body.as_bytes()).await?;
         session.finish_body().await?;

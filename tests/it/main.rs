@@ -5,5 +5,8 @@
 mod call;
 mod config;
 mod envelope;
+mod errors;
+mod observe;
 mod simulator;
 mod support;
+mod tidy;
