@@ -80,7 +80,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, record, family).await;
+        return login::answer(session, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
@@ -202,9 +202,12 @@ async fn deliver(
 ) -> Result<(), Stop> {
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
-    let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
-    if chunked {
-        head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+    if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if session.is_http11() {
+            head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+        } else {
+            session.set_server_keepalive(None);
+        }
     }
     head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
@@ -215,6 +218,10 @@ async fn deliver(
     }
     if let Some(mut answer) = rest {
         while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+            // Written as a chunk, an empty piece would end the body.
+            if piece.is_empty() {
+                continue;
+            }
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }

@@ -7,18 +7,25 @@ use http::header;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::body::next_piece;
+use super::body;
 use super::call::Stop;
 use super::record::{REQUEST_ID, Record};
+use crate::config;
 use crate::token::Family;
 
 /// 64 characters, as the platform's own tokens have.
 const PLACEHOLDER: &str = "airudder-gateway-placeholder-token-opens-nothing-AAAAAAAAAAAAAAA";
 
 /// Answers a login in the family's own shape. What it carries is read and forgotten.
-pub(super) async fn answer(session: &mut HttpSession, record: &mut Record<'_>, family: Family) -> Result<(), Stop> {
+pub(super) async fn answer(
+    session: &mut HttpSession,
+    rules: &config::Outbound,
+    record: &mut Record<'_>,
+    family: Family,
+) -> Result<(), Stop> {
+    body::invite(session, rules).await?;
     let mut read = 0;
-    while let Some(piece) = next_piece(session).await? {
+    while let Some(piece) = body::next_piece(session).await? {
         read += piece.len();
         if read > 64 * 1024 {
             return Err(crate::reply::Refusal::BodyTooLarge.into());

@@ -3,10 +3,15 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod call;
+mod chunks;
 mod config;
 mod envelope;
 mod errors;
+mod expect;
+mod framing;
+mod methods;
 mod observe;
 mod simulator;
+mod streaming;
 mod support;
 mod tidy;
