@@ -119,6 +119,11 @@ impl Simulator {
         self.platform().faults.clear();
     }
 
+    /// Lets every call go on that [`FaultKind::Hold`] holds now.
+    pub fn release(&self) {
+        self.platform().release();
+    }
+
     /// A token of the `/service/cloud` family, as a login would give it, without a login.
     pub fn issue_token(&self) -> String {
         self.platform().tokens.issue(auth::Family::Cloud)
