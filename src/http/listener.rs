@@ -18,6 +18,7 @@ use pingora::protocols::l4::stream::Stream as TransportStream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -25,6 +26,10 @@ use super::wire::Wire;
 
 /// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
 const FIRST_READ: usize = 24 * 1024;
+
+/// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
+/// second for its next try, and the usual 128 are soon full when programs start together.
+const BACKLOG: u32 = 4096;
 
 /// What ended the reading of a request header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +85,7 @@ impl<A: App> Listener<A> {
         threads: usize,
         drain: Drain,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
+        let socket = bind(address)?;
         Ok(Self { name, socket: Some(socket), app, rules, threads, drain })
     }
 
@@ -132,6 +136,18 @@ impl<A: App> Service for Listener<A> {
     fn threads(&self) -> Option<usize> {
         Some(self.threads)
     }
+}
+
+/// Binds and listens, ready for a runtime to take over.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    // The standard library listens with a backlog that it does not let anybody choose; tokio does, inside a runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A gateway that starts again may take the port over while old connections still linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 async fn accept(
