@@ -7,3 +7,4 @@ mod config;
 mod envelope;
 mod simulator;
 mod support;
+mod tokens;

@@ -3,6 +3,8 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod platform;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use gateway::{Gateway, Setup};
+pub(crate) use platform::{Asked, platform};
