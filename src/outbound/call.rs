@@ -168,6 +168,7 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     record.account = &account.name;
 
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadRequest)?;
+    let target = head::path_and_query(target);
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let operation = outbound.routes.find(&request.method, path);
     record.operation = &operation.name;
