@@ -83,12 +83,7 @@ pub(super) async fn collect(
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
     }
-    if received.length != Length::None {
-        session.set_read_timeout(Some(rules.body_timeout));
-        if session.is_expecting_continue() {
-            session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
-        }
-    }
+    ask_for_body(session, received, rules).await?;
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
@@ -123,6 +118,22 @@ pub(super) async fn collect(
     };
     let head = compose(session, received, query.as_deref(), signed.as_ref(), body_length)?;
     Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
+}
+
+/// The body is wanted: says so to a program that waits for it, and starts the clock of its pauses.
+pub(super) async fn ask_for_body(
+    session: &mut HttpSession,
+    received: &Received<'_>,
+    rules: &config::Outbound,
+) -> Result<(), Stop> {
+    if received.length == Length::None {
+        return Ok(());
+    }
+    session.set_read_timeout(Some(rules.body_timeout));
+    if session.is_expecting_continue() {
+        session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
+    }
+    Ok(())
 }
 
 /// Seals each piece as it arrives. Also says whether there was nothing at all.

@@ -81,7 +81,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, record, family).await;
+        return login::answer(session, &received, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
