@@ -5,6 +5,7 @@
 mod call;
 mod config;
 mod envelope;
+mod logins;
 mod simulator;
 mod support;
 mod tokens;
