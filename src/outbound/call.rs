@@ -20,6 +20,10 @@ use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
 
+/// Why a body that streamed went out once: not "a fresh token too".
+const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
+                        token; send it again";
+
 /// How a call stopped before the program had its whole answer.
 pub(super) enum Stop {
     /// Answer with this instead.
@@ -125,7 +129,10 @@ pub(super) async fn carry<'a>(
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account).await;
                 received.account.tokens(*family).refused(token.generation()).await;
-                if replayed || rest.is_some() {
+                if rest.is_some() {
+                    return Err(Reply { detail: Some(NOT_HELD), ..Refusal::TokenRefused.into() }.into());
+                }
+                if replayed {
                     return Err(Refusal::TokenRefused.into());
                 }
                 replayed = true;
