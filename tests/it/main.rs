@@ -6,6 +6,7 @@ mod call;
 mod config;
 mod envelope;
 mod logins;
+mod replays;
 mod simulator;
 mod support;
 mod tokens;
