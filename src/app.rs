@@ -24,8 +24,12 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::program::Programs;
+use crate::outbound::record::CallSeries;
 use crate::outbound::route::Routes;
-use crate::token::{Cache, Family, HttpLogin, LoginError, Observer, Unavailable};
+use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
+
+/// How often idle connections are looked at, so that one the platform closed does not stay half open.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the names of the platforms are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -80,10 +84,12 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            metrics,
+            series: CallSeries::new(metrics),
         };
         let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
-            StartError(format!("[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"))
+            StartError(format!(
+                "[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"
+            ))
         };
         Ok(Self {
             outbound: Listener::try_new(
@@ -159,7 +165,10 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
             let cipher = Cipher::try_new(&encryption.scheme, &encryption.key)
                 .map_err(|error| StartError(format!("account {:?}: {error}", account.name)))?;
             let content_type = HeaderValue::from_str(&encryption.content_type).map_err(|_| {
-                StartError(format!("account {:?}: content_type is not a header value; write a media type", account.name))
+                StartError(format!(
+                    "account {:?}: content_type is not a header value; write a media type",
+                    account.name
+                ))
             })?;
             Ok(Some(Sealing {
                 cipher,
@@ -174,7 +183,12 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
 fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<Metrics>) -> Account {
     let client = Arc::new(Client::new(account.upstream.clone(), account.ca.as_deref(), account.timeouts));
     let tokens = |family: Family, label: &'static str| {
-        let login = HttpLogin::new(client.clone(), family, account.app_key.clone(), account.app_secret.clone());
+        let envelope = sealing.as_ref().map(|sealing| LoginEnvelope {
+            cipher: sealing.cipher.clone(),
+            seals: account.encryption.as_ref().is_some_and(|encryption| encryption.seal_login),
+        });
+        let login =
+            HttpLogin::new(client.clone(), family, account.app_key.clone(), account.app_secret.clone(), envelope);
         let observer = TokenObserver {
             account: account.name.clone(),
             family: label,
@@ -183,12 +197,15 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<M
         };
         Cache::new(account.token, login, observer)
     };
+    // Every account needs this token, so its absence shows from the start on.
+    metrics.token_expiry.with_label_values(&[&account.name, "cloud"]).set(0);
     Account {
         name: account.name.clone(),
         cloud: tokens(Family::Cloud, "cloud"),
         call_centre: tokens(Family::CallCentre, "call_centre"),
         client,
         sealing,
+        series: metrics.account(&account.name),
     }
 }
 
@@ -225,7 +242,12 @@ impl Observer for TokenObserver {
 
     fn token_refused(&self, generation: u64) {
         self.metrics.token_expiry.with_label_values(&[self.account.as_str(), self.family]).set(0);
-        tracing::warn!(account = self.account.as_str(), family = self.family, generation, "token refused by the platform");
+        tracing::warn!(
+            account = self.account.as_str(),
+            family = self.family,
+            generation,
+            "token refused by the platform"
+        );
     }
 }
 
@@ -245,16 +267,23 @@ impl BackgroundService for Upkeep {
             tokio::spawn(account.call_centre.clone().keep_fresh_while_used(stopped(shutdown.clone())));
         }
         let mut shutdown = shutdown;
+        let (mut sweep, mut resolve) = (tokio::time::interval(SWEEP_EVERY), tokio::time::interval(RESOLVE_EVERY));
         loop {
-            for account in &self.accounts {
-                if let Err(error) = account.client.resolve().await {
-                    let account = account.name.as_str();
-                    tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
-                }
-            }
             tokio::select! {
-                () = tokio::time::sleep(RESOLVE_EVERY) => {}
+                _ = sweep.tick() => self.accounts.iter().for_each(|account| account.client.sweep()),
+                _ = resolve.tick() => self.resolve().await,
                 _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+impl Upkeep {
+    async fn resolve(&self) {
+        for account in &self.accounts {
+            if let Err(error) = account.client.resolve().await {
+                let account = account.name.as_str();
+                tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
             }
         }
     }

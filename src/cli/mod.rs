@@ -1,6 +1,8 @@
 //! The command line: one file for each subcommand.
+//! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod check;
+mod demo;
 mod run;
 mod simulate;
 
@@ -33,6 +35,12 @@ enum Command {
     },
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
     Simulate(simulate::Args),
+    /// Show four calls against a simulated platform, with what went over the wire.
+    Demo {
+        /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
+        #[arg(long)]
+        stay: bool,
+    },
 }
 
 /// Reads the arguments and runs the subcommand.
@@ -41,5 +49,6 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
         Command::Simulate(args) => simulate::simulate(&args),
+        Command::Demo { stay } => demo::demo(stay),
     }
 }

@@ -22,8 +22,10 @@ const CONTROLS: &str = r#"While it runs:
   POST /_sim/fault       a fault for the next call, or more:
                            {"kind":"status","code":500,"page":"html","times":3,"on":"/service/cloud/task"}
                            {"kind":"cut_mid_answer","after":100}   {"kind":"hang","on":"auth","times":"always"}
-                         kinds: status code refuse hang cut_before_body cut_before_answer cut_mid_answer close_after
-                           unsealed other_key wrong_digest no_digest bad_base64 early trickle endless redirect
+                         kinds: status code refuse redirect raw early hang hold trickle endless
+                           cut_before_body cut_before_answer cut_mid_answer close_after
+                           unsealed other_key wrong_digest no_digest bad_base64 shortened
+  POST /_sim/release     let the calls go on that "hold" holds
   POST /_sim/revoke      every token issued so far is dead
   POST /_sim/close-idle  close idle connections
   GET  /_sim/requests    what arrived, the last 100 calls

@@ -35,7 +35,7 @@ pub(super) fn account(given: &Given<file::Account>, around: &mut Surroundings<'_
     let app_key = around.text_secret(written.app_key.as_ref().ok_or_else(|| missing("app_key"))?)?;
     let app_secret = around.text_secret(written.app_secret.as_ref().ok_or_else(|| missing("app_secret"))?)?;
     let encryption = match &written.encryption {
-        Some(Given { value: file::Sealing::On(sealing), at, .. }) => Some(encryption(sealing, *at, around)?),
+        Some(Given { value: Some(sealing), at, .. }) => Some(encryption(sealing, *at, around)?),
         off => {
             let at = off.as_ref().map_or(given.at, |off| off.at);
             around.warnings.push(Fault::at(
@@ -69,7 +69,7 @@ fn timeouts(written: &file::Account, around: &mut Surroundings<'_>) -> Result<Ti
     };
     if let Some(read) = written.read_timeout.as_ref().filter(|read| read.value < WISE_READ) {
         around.warnings.push(
-            read.fault("is under 120 s; answers that slow are normal here, and a POST cut short has no known outcome"),
+            read.fault("is under 120 s; slow answers are normal here, and a POST cut short has no known outcome"),
         );
     }
     Ok(timeouts)
@@ -86,12 +86,14 @@ fn token(written: &file::Account, around: &mut Surroundings<'_>) -> Result<Token
         every: positive(every, Duration::from_secs(10))?,
     };
     if let Some(every) = every.filter(|_| rule.every < Duration::from_secs(1)) {
-        around.warnings.push(every.fault("is under 1 s; a platform that refuses logins would be stormed, so use 10 s"));
-    }
-    if let Some(life) = written.token_life.as_ref().filter(|_| rule.life > DOCUMENTED_LIFE) {
         around
             .warnings
-            .push(life.fault("is longer than the 24h that the platform documents; calls would meet a dead token"));
+            .push(every.fault("is under 1 s; a platform that refuses logins would be stormed, so write 1s or more"));
+    }
+    if let Some(life) = written.token_life.as_ref().filter(|_| rule.life > DOCUMENTED_LIFE) {
+        around.warnings.push(
+            life.fault("is above the 24h that the platform documents; calls would meet a dead token, so lower it"),
+        );
     }
     Ok(rule)
 }
@@ -124,7 +126,13 @@ fn encryption(written: &file::Encryption, at: usize, around: &mut Surroundings<'
             _ => return Err(given.fault("must be \"plain\", \"mark\" or \"seal\"")),
         },
     };
-    Ok(Encryption { scheme, key: cipher_key(key, around)?, content_type: content_type(written)?, empty_query })
+    Ok(Encryption {
+        scheme,
+        key: cipher_key(key, around)?,
+        content_type: content_type(written)?,
+        empty_query,
+        seal_login: written.seal_login.as_ref().is_some_and(|given| given.value),
+    })
 }
 
 fn cipher_key(given: &Given<file::Reference>, around: &mut Surroundings<'_>) -> Result<Secret, Fault> {

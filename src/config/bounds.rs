@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::{Fault, quote};
 use super::table::{Given, Section};
-use super::units::written_size;
+use super::units::{written_duration, written_size};
 
 /// The name of a section: 1 to 64 letters, digits, `_`, `.` and `-`, because it becomes a metric's label.
 pub(super) fn name<S: Section>(section: &Given<S>, given: Option<&Given<String>>) -> Result<String, Fault> {
@@ -31,7 +31,9 @@ pub(super) fn name<S: Section>(section: &Given<S>, given: Option<&Given<String>>
 pub(super) fn positive(given: Option<&Given<Duration>>, default: Duration) -> Result<Duration, Fault> {
     match given {
         None => Ok(default),
-        Some(given) if given.value.is_zero() => Err(given.fault("must not be zero; every call would fail at once")),
+        Some(given) if given.value.is_zero() => {
+            Err(given.fault(format!("is zero; write a longer time, such as \"{}\"", written_duration(default))))
+        }
         Some(given) => Ok(given.value),
     }
 }
@@ -57,9 +59,8 @@ pub(super) fn size(
     if bounds.contains(&given.value) {
         return Ok(given.value);
     }
-    let wrong = if given.value < *bounds.start() { "least is" } else { "most is" };
-    let bound = if given.value < *bounds.start() { bounds.start() } else { bounds.end() };
-    Err(given.fault(format!("is {}; the {wrong} \"{}\"", written_size(given.value), written_size(*bound))))
+    let (which, bound) = if given.value < *bounds.start() { ("least", bounds.start()) } else { ("most", bounds.end()) };
+    Err(given.fault(format!("is {}; the {which} is {}", written_size(given.value), written_size(*bound))))
 }
 
 /// An IP address with a port.

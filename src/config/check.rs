@@ -22,13 +22,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     };
     let outbound = outbound(&given.value)?;
     let admin = admin(file, around)?;
-    if collide(outbound.listen, admin.listen) {
-        let at = file.admin.as_ref().map_or(given.at, |admin| admin.value.listen.as_ref().map_or(admin.at, |l| l.at));
-        return Err(Fault::at(
-            at,
-            format!("[outbound] and [admin] both listen on {}; give one of them another port", admin.listen),
-        ));
-    }
+    distinct_listeners(file, &outbound, &admin)?;
     let log = log(file)?;
     if file.accounts.is_empty() {
         return Err(Fault::of_text("there is no [[account]]; add one with name, app_key and app_secret"));
@@ -41,15 +35,11 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     let operations = each(&file.operations, |given| operation(given, &accounts, around))?;
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
-    if programs.is_empty() && !is_loopback(outbound.listen.ip()) {
-        let at = given.value.listen.as_ref().map_or(given.at, |listen| listen.at);
-        around.warnings.push(Fault::at(
-            at,
-            format!(
-                "whoever reaches {} may make calls, because there is no [[program]]; add one or listen on 127.0.0.1",
-                outbound.listen
-            ),
-        ));
+    if let Some(listen) = given.value.listen.as_ref().filter(|_| programs.is_empty() && !is_loopback(outbound.listen)) {
+        around.warnings.push(listen.fault(format!(
+            "{} lets whoever reaches it make calls, because there is no [[program]]; add one or listen on 127.0.0.1",
+            outbound.listen
+        )));
     }
     Ok(Config { outbound, admin, log, accounts, programs, operations, warnings: Vec::new() })
 }
@@ -60,18 +50,19 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
     let seconds = Duration::from_secs;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = size(written.memory.as_ref(), MIB..=usize::MAX, 512 * MIB)?;
-    let within_memory = |key: &str, given: Option<&Given<usize>>, bytes: usize| match given.or(written.memory.as_ref())
-    {
-        Some(given) if bytes > memory => Err(Fault::at(
-            given.at,
-            format!(
-                "{key} ({}) is above memory ({}); lower the one or raise the other",
-                written_size(bytes),
-                written_size(memory)
-            ),
-        )),
-        _ => Ok(bytes),
-    };
+    // Bodies and answers share the memory by halves, and a sealed body is a third longer than a plain one.
+    let within_memory =
+        |key: &str, given: Option<&Given<usize>>, bytes: usize, share: usize| match given.or(written.memory.as_ref()) {
+            Some(given) if bytes.saturating_mul(share) > memory => Err(Fault::at(
+                given.at,
+                format!(
+                    "memory ({}) has to be at least {share} times {key} ({}); lower the one or raise the other",
+                    written_size(memory),
+                    written_size(bytes)
+                ),
+            )),
+            _ => Ok(bytes),
+        };
     let max_body = size(written.max_body.as_ref(), 1..=usize::MAX, 16 * MIB)?;
     let max_answer = size(written.max_answer.as_ref(), 1..=usize::MAX, 32 * MIB)?;
     Ok(Outbound {
@@ -82,8 +73,8 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
         keepalive_timeout: positive(written.keepalive_timeout.as_ref(), seconds(60))?,
         // The HTTP library reads a header of at most 1 MiB.
         max_header: size(written.max_header.as_ref(), KIB..=MIB, 32 * KIB)?,
-        max_body: within_memory("max_body", written.max_body.as_ref(), max_body)?,
-        max_answer: within_memory("max_answer", written.max_answer.as_ref(), max_answer)?,
+        max_body: within_memory("max_body", written.max_body.as_ref(), max_body, 3)?,
+        max_answer: within_memory("max_answer", written.max_answer.as_ref(), max_answer, 2)?,
         memory,
         memory_wait: written.memory_wait.as_ref().map_or(seconds(5), |given| given.value),
         max_connections: count(written.max_connections.as_ref(), 1..=1_000_000, 10_000)?,
@@ -95,7 +86,7 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
 fn admin(file: &File, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
     let given = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
     let listen = listen(given, SocketAddr::from(([127, 0, 0, 1], 9464)))?;
-    if let Some(given) = given.filter(|_| !is_loopback(listen.ip())) {
+    if let Some(given) = given.filter(|_| !is_loopback(listen)) {
         around.warnings.push(given.fault(format!(
             "{listen} shows metrics to other machines; keep it inside your network or listen on 127.0.0.1"
         )));
@@ -143,6 +134,23 @@ fn program(
     Ok(Program { name, api_key, account })
 }
 
+fn distinct_listeners(file: &File, outbound: &Outbound, admin: &Admin) -> Result<(), Fault> {
+    if !collide(outbound.listen, admin.listen) {
+        return Ok(());
+    }
+    let written = |given: Option<&Given<String>>, own: SocketAddr, other: &str, address: SocketAddr| {
+        given.map(|listen| {
+            listen.fault(format!("{own} collides with {other} on {address}; give one of them another port"))
+        })
+    };
+    let of_admin = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
+    let of_outbound = file.outbound.as_ref().and_then(|outbound| outbound.value.listen.as_ref());
+    let fault = written(of_admin, admin.listen, "[outbound]", outbound.listen)
+        .or_else(|| written(of_outbound, outbound.listen, "[admin]", admin.listen));
+    // The defaults do not collide, so one of the two is written.
+    fault.map_or(Ok(()), Err)
+}
+
 /// Whether the second listener would find the port taken. Port 0 always finds a free one.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     // `[::]` takes IPv4 too, `0.0.0.0` all of IPv4.
@@ -155,8 +163,8 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn each<S, T>(sections: &[Given<S>], check: impl FnMut(&Given<S>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {

@@ -124,7 +124,8 @@ pub(super) struct Account {
     pub(super) ca: Option<Given<String>>,
     pub(super) app_key: Option<Given<Reference>>,
     pub(super) app_secret: Option<Given<Reference>>,
-    pub(super) encryption: Option<Given<Sealing>>,
+    /// `None` inside is `"off"`.
+    pub(super) encryption: Option<Given<Option<Encryption>>>,
     pub(super) connect_timeout: Option<Given<Duration>>,
     pub(super) read_timeout: Option<Given<Duration>>,
     pub(super) write_timeout: Option<Given<Duration>>,
@@ -154,12 +155,6 @@ impl Section for Account {
     }
 }
 
-/// `encryption` of an account.
-pub(super) enum Sealing {
-    Off,
-    On(Encryption),
-}
-
 /// `encryption = { … }`.
 pub(super) struct Encryption {
     pub(super) scheme: Option<Given<String>>,
@@ -167,6 +162,7 @@ pub(super) struct Encryption {
     pub(super) iv: Option<Given<Iv>>,
     pub(super) content_type: Option<Given<String>>,
     pub(super) empty_query: Option<Given<String>>,
+    pub(super) seal_login: Option<Given<bool>>,
 }
 
 impl Section for Encryption {
@@ -179,6 +175,7 @@ impl Section for Encryption {
             iv: table.any("iv").map(iv).transpose()?,
             content_type: table.text("content_type")?,
             empty_query: table.text("empty_query")?,
+            seal_login: table.flag("seal_login")?,
         })
     }
 }
@@ -230,7 +227,7 @@ pub(super) struct Operation {
     pub(super) method: Option<Given<String>>,
     pub(super) path: Option<Given<String>>,
     pub(super) encryption: Option<Given<String>>,
-    pub(super) headers: Option<Given<Vec<(HeaderName, Given<Reference>)>>>,
+    pub(super) headers: Option<Given<Headers>>,
 }
 
 impl Section for Operation {
@@ -246,6 +243,9 @@ impl Section for Operation {
         })
     }
 }
+
+/// `headers` of an operation, in the order of the file.
+pub(super) type Headers = Vec<(HeaderName, Given<Reference>)>;
 
 /// Where a secret is kept.
 pub(super) enum Reference {
@@ -288,11 +288,11 @@ fn only_entry(table: DeTable<'_>) -> Option<Given<DeValue<'_>>> {
 }
 
 /// `"off"` or a table. A key written here by mistake is not shown.
-fn sealing(given: Given<DeValue<'_>>) -> Result<Given<Sealing>, Fault> {
+fn sealing(given: Given<DeValue<'_>>) -> Result<Given<Option<Encryption>>, Fault> {
     let refusal = given.fault("must be \"off\" or { scheme = …, key = … }");
     let value = match given.value {
-        DeValue::String(word) if word == "off" => Sealing::Off,
-        DeValue::Table(table) => Sealing::On(Table::read_as(table)?),
+        DeValue::String(word) if word == "off" => None,
+        DeValue::Table(table) => Some(Table::read_as(table)?),
         _ => return Err(refusal),
     };
     Ok(Given { key: given.key, at: given.at, value })
@@ -315,7 +315,7 @@ fn iv(given: Given<DeValue<'_>>) -> Result<Given<Iv>, Fault> {
 }
 
 /// Any names, each with a reference.
-fn headers(given: Given<DeValue<'_>>) -> Result<Given<Vec<(HeaderName, Given<Reference>)>>, Fault> {
+fn headers(given: Given<DeValue<'_>>) -> Result<Given<Headers>, Fault> {
     let refusal = given.fault("must be a table of header names, such as { token = { env = \"NAME\" } }");
     let DeValue::Table(table) = given.value else { return Err(refusal) };
     let mut value = Vec::new();

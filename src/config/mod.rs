@@ -1,4 +1,4 @@
-//! The configuration: the file as written ([`file`]), and the checked value the program uses (here).
+//! The configuration: the file as written (`file`), and the checked value the program uses (here).
 //!
 //! Parsed once, at the door: after [`Config::load`] no name is unknown, no key has a wrong size and no
 //! URL is text. The environment and the files a configuration names are read here and nowhere else.
@@ -49,9 +49,8 @@ impl Config {
     /// The first thing that is wrong, as one sentence with file, line and key; see [`ConfigError`].
     #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            ConfigError::of_file(path, format!("the configuration cannot be read: {}", reference::reason(&error)))
-        })?;
+        let text = reference::read_text(path)
+            .map_err(|why| ConfigError::of_file(path, format!("the configuration cannot be read: {why}")))?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::try_new(&text, Some(path), dir, &|name| std::env::var_os(name))
     }
@@ -178,6 +177,8 @@ pub struct Encryption {
     pub content_type: String,
     /// What a GET without a query looks like.
     pub empty_query: EmptyQuery,
+    /// Whether logins are sealed too (the platform's documentation is silent; they are not by default).
+    pub seal_login: bool,
 }
 
 /// The two ways the platform may have asked for.

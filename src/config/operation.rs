@@ -3,7 +3,7 @@
 //! The table of known operations belongs to the outbound room, so whether a name without a route is known
 //! is not decided here.
 
-use http::{HeaderName, Method, header};
+use http::{HeaderName, Method};
 
 use super::bounds::{name, repeated};
 use super::error::{Fault, either, quote};
@@ -53,29 +53,28 @@ pub(super) fn operation(
     Ok(OperationRule { name, route, sealed, headers })
 }
 
-fn headers(
-    given: &Given<Vec<(HeaderName, Given<file::Reference>)>>,
-    around: &mut Surroundings<'_>,
-) -> Result<Vec<(HeaderName, Secret)>, Fault> {
+fn headers(given: &Given<file::Headers>, around: &mut Surroundings<'_>) -> Result<Vec<(HeaderName, Secret)>, Fault> {
     // These frame the message or mark the envelope; a fixed value would break the one or belie the other.
-    const OURS: [HeaderName; 10] = [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::EXPECT,
-        header::HOST,
-        HeaderName::from_static("is-encrypted"),
-        HeaderName::from_static("signed"),
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
+    const OURS: [&str; 12] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "is-encrypted",
+        "keep-alive",
+        "proxy-connection",
+        "signed",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
     ];
     if given.value.is_empty() {
         return Err(given.fault("is empty; name a header, or remove it to send Authorization"));
     }
     let mut headers: Vec<(HeaderName, _)> = Vec::new();
     for (name, reference) in &given.value {
-        if OURS.contains(name) {
+        if OURS.contains(&name.as_str()) {
             return Err(reference.fault("is written by the gateway itself; remove it"));
         }
         if headers.iter().any(|(earlier, _)| earlier == name) {

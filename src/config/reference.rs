@@ -18,6 +18,8 @@ use super::file::Reference;
 use super::table::Given;
 use crate::secret::Secret;
 
+/// Largest configuration in bytes: far beyond a real one, so that a wrong path cannot fill the memory.
+const MAX_TEXT: usize = 1024 * 1024;
 /// Largest secret in bytes: a header value or a key, never a document.
 const MAX_SECRET: usize = 16 * 1024;
 /// Largest file of certificate authorities in bytes; a system's whole bundle has a quarter of a MiB.
@@ -128,6 +130,12 @@ impl Surroundings<'_> {
     }
 }
 
+/// The text of the configuration itself. The refusal says why and what to do.
+pub(super) fn read_text(path: &Path) -> Result<String, &'static str> {
+    let bytes = File::open(path).and_then(|file| read_bounded(file, MAX_TEXT)).map_err(|error| reason(&error))?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text; save it as UTF-8")
+}
+
 /// Reads to the end, into one allocation: a buffer that grew would leave copies of a secret behind.
 fn read_bounded(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(limit + 1);
@@ -139,13 +147,12 @@ fn read_bounded(file: File, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Why a file cannot be read, and what to do.
-pub(super) fn reason(error: &io::Error) -> &'static str {
+fn reason(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file; create it or correct the path",
         io::ErrorKind::PermissionDenied => "permission denied; let the gateway's user read it",
         io::ErrorKind::IsADirectory => "it is a directory; name a file in it",
         io::ErrorKind::FileTooLarge => "it is far too large; correct the path",
-        io::ErrorKind::InvalidData => "it is not UTF-8 text; save it as UTF-8",
         _ => "reading failed; check the path and the disk",
     }
 }

@@ -104,7 +104,10 @@ impl<'a> Table<'a> {
         let Some(given) = self.any(key) else { return Ok(None) };
         match given.value {
             DeValue::Table(table) => Ok(Some(Given { key: given.key, at: given.at, value: Self::read_as(table)? })),
-            ref other => Err(given.fault(format!("must be a table, written {}, not {}", S::TITLE, kind(other)))),
+            ref other if S::TITLE.starts_with('[') => {
+                Err(given.fault(format!("must be a table, written {}, not {}", S::TITLE, kind(other))))
+            }
+            ref other => Err(given.fault(format!("must be a table in braces, not {}", kind(other)))),
         }
     }
 
@@ -164,7 +167,8 @@ pub(super) fn entries(table: DeTable<'_>) -> Vec<Given<DeValue<'_>>> {
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a point",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",

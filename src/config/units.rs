@@ -41,6 +41,14 @@ pub(super) fn written_size(bytes: usize) -> String {
     format!("{bytes}B")
 }
 
+/// A duration of whole seconds as an operator would write it: in hours where that is exact.
+pub(super) fn written_duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds => format!("{seconds}s"),
+    }
+}
+
 /// The number times its unit; `None` when that does not fit.
 fn amount(written: &str, units: &[(&str, u64)], example: &str) -> Result<Option<u64>, String> {
     let end = written.find(|c: char| !c.is_ascii_digit()).unwrap_or(written.len());

@@ -43,7 +43,9 @@ impl Programs {
         }
         let shown = Secret::new(key?.as_bytes());
         // No early end: every key is compared.
-        self.0.iter().fold(None, |found, program| if program.key.as_ref() == Some(&shown) { Some(program) } else { found })
+        self.0
+            .iter()
+            .fold(None, |found, program| if program.key.as_ref() == Some(&shown) { Some(program) } else { found })
     }
 }
 
@@ -53,9 +55,11 @@ mod tests {
 
     #[test]
     fn a_program_is_known_by_its_key_alone() {
-        let program = |name: &str, key: &str| config::Program { name: name.into(), api_key: Secret::new(key), account: None };
+        let program =
+            |name: &str, key: &str| config::Program { name: name.into(), api_key: Secret::new(key), account: None };
         let programs = Programs::new(&[program("a", "key-a"), program("b", "key-b")]);
-        let find = |key: &'static str| programs.find(Some(&HeaderValue::from_static(key))).map(|found| found.name.as_str());
+        let find =
+            |key: &'static str| programs.find(Some(&HeaderValue::from_static(key))).map(|found| found.name.as_str());
         assert_eq!(find("key-a"), Some("a"));
         assert_eq!(find("key-b"), Some("b"));
         assert_eq!(find("key-c"), None);

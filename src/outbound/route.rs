@@ -39,6 +39,13 @@ pub(crate) enum Auth {
     Login(Family),
 }
 
+impl Operation {
+    /// Whether the configuration sets this header, so that the program's own value does not count.
+    pub(crate) fn sets(&self, name: &HeaderName) -> bool {
+        matches!(&self.auth, Auth::Headers(headers) if headers.iter().any(|(set, _)| set == name))
+    }
+}
+
 /// Known paths: name, path, auth. The methods are those the platform's clients use.
 const KNOWN: &[(&str, &str)] = &[
     ("auth", "/service/cloud/auth"),
@@ -81,11 +88,8 @@ impl Routes {
     /// A sentence naming the rule: a name that is neither known nor given a path, or a path taken twice.
     pub(crate) fn try_new(rules: &[OperationRule]) -> Result<Self, String> {
         let other = |family| Operation { name: OTHER.to_owned(), auth: Auth::Token(family), sealed: None };
-        let mut routes = Self {
-            by_path: HashMap::new(),
-            other: other(Family::Cloud),
-            other_call_centre: other(Family::CallCentre),
-        };
+        let mut routes =
+            Self { by_path: HashMap::new(), other: other(Family::Cloud), other_call_centre: other(Family::CallCentre) };
         for (name, path) in KNOWN {
             let family = if path.starts_with(CALL_CENTRE) { Family::CallCentre } else { Family::Cloud };
             let auth = match *name {
@@ -137,7 +141,10 @@ impl Routes {
             }
         };
         if matches!(operation.auth, Auth::Login(_)) {
-            return Err(format!("[[operation]] {:?}: logins are answered by the gateway and cannot be changed", rule.name));
+            return Err(format!(
+                "[[operation]] {:?}: logins are answered by the gateway and cannot be changed",
+                rule.name
+            ));
         }
         if rule.sealed.is_some() {
             operation.sealed = rule.sealed;
@@ -159,7 +166,8 @@ impl Routes {
     pub(crate) fn find(&self, method: &Method, path: &str) -> &Operation {
         let path = plain(path);
         if let Some(of_path) = self.by_path.get(path.as_ref())
-            && let Some((_, operation)) = of_path.iter().find(|(only, _)| only.as_ref().is_none_or(|only| only == method))
+            && let Some((_, operation)) =
+                of_path.iter().find(|(only, _)| only.as_ref().is_none_or(|only| only == method))
         {
             return operation;
         }
@@ -170,7 +178,8 @@ impl Routes {
 /// The path as most servers would read it: percent escapes of plain characters, repeated slashes, `.`
 /// segments and a final slash gone. So a login cannot be dressed up as another path.
 fn plain(path: &str) -> Cow<'_, str> {
-    let odd = path.contains('%') || path.contains("//") || path.contains("/.") || (path.len() > 1 && path.ends_with('/'));
+    let odd =
+        path.contains('%') || path.contains("//") || path.contains("/.") || (path.len() > 1 && path.ends_with('/'));
     if !odd {
         return Cow::Borrowed(path);
     }
@@ -259,8 +268,11 @@ mod tests {
 
     #[test]
     fn a_rule_changes_a_known_operation_or_adds_one() {
-        let routes = Routes::try_new(&[rule("task.create", None), rule("plan.create", Some((Method::POST, "/service/cloud/plan")))])
-            .expect("both are fine");
+        let routes = Routes::try_new(&[
+            rule("task.create", None),
+            rule("plan.create", Some((Method::POST, "/service/cloud/plan"))),
+        ])
+        .expect("both are fine");
         assert_eq!(routes.find(&Method::POST, "/service/cloud/task").sealed, Some(false));
         assert_eq!(routes.find(&Method::POST, "/service/cloud/plan").name, "plan.create");
         assert_eq!(routes.find(&Method::GET, "/service/cloud/plan").name, "other");

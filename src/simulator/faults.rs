@@ -1,4 +1,5 @@
-//! Faults on demand: what can go wrong, for whom, and how often. It decides which fault strikes; `service` does it.
+//! Faults on demand: what can go wrong, for whom, and how often.
+//! It decides which fault strikes; `service` does it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -50,6 +51,8 @@ pub enum FaultKind {
         #[serde(default)]
         ms: Option<u64>,
     },
+    /// No answer until the simulator is told to let go, then the usual one.
+    Hold,
     /// The connection ends when the header was read.
     CutBeforeBody {
         /// With a reset.
@@ -82,6 +85,16 @@ pub enum FaultKind {
     NoDigest,
     /// Sealed, with a character that base64 does not have.
     BadBase64,
+    /// Sealed, with only the beginning of its text.
+    Shortened {
+        /// Characters that are left.
+        to: usize,
+    },
+    /// These bytes in place of an answer, as they are, and then the connection ends.
+    Raw {
+        /// The status line and all that follows.
+        text: String,
+    },
     /// 413 before the body is read.
     Early {
         /// What happens to the body.

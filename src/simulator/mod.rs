@@ -23,12 +23,11 @@ mod service;
 mod tls;
 mod wire;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpSocket;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,9 +37,6 @@ pub use record::Received;
 pub use recording::recording_bytes;
 
 use platform::Platform;
-
-/// Connections that may wait to be accepted: a crowd that arrives at once should meet no retransmission.
-const BACKLOG: u32 = 4096;
 
 /// A running platform. Clones are handles to the same one; it stops when the last of them is dropped.
 #[derive(Clone)]
@@ -61,27 +57,24 @@ impl Simulator {
     /// Fails when the address cannot be bound, the key does not fit its scheme, or the certificate cannot be made.
     pub async fn start(options: Options) -> io::Result<Simulator> {
         let (simulator, parts) = Self::prepare(options)?;
-        tokio::spawn(parts.run()?);
+        tokio::spawn(parts.run());
         Ok(simulator)
     }
 
     /// The same on a thread and a runtime of its own, for callers that have none.
     pub fn start_in_thread(options: Options) -> io::Result<Simulator> {
-        let (simulator, parts) = Self::prepare(options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = {
+        let (simulator, parts) = {
             let _inside = runtime.enter();
-            parts.run()?
+            Self::prepare(options)?
         };
-        std::thread::Builder::new().name("simulator".into()).spawn(move || runtime.block_on(run))?;
+        std::thread::Builder::new().name("simulator".into()).spawn(move || runtime.block_on(parts.run()))?;
         Ok(simulator)
     }
 
     fn prepare(options: Options) -> io::Result<(Simulator, Parts)> {
-        let socket = if options.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
-        let address = socket.local_addr()?;
+        let listener = server::listen(options.listen)?;
+        let address = listener.local_addr()?;
         let (acceptor, ca_pem) = if options.tls {
             let identity = tls::Identity::try_new(&options.tls_names)?;
             (Some(identity.acceptor), Some(identity.ca_pem))
@@ -91,7 +84,7 @@ impl Simulator {
         let platform = Arc::new(Platform::try_new(options, address)?);
         let (stop, stop_asked) = watch::channel(false);
         let (has_stopped, stopped) = watch::channel(false);
-        let parts = Parts { platform: platform.clone(), socket, acceptor, stop: stop_asked, stopped: has_stopped };
+        let parts = Parts { platform: platform.clone(), listener, acceptor, stop: stop_asked, stopped: has_stopped };
         Ok((Simulator { running: Arc::new(Running { platform, ca_pem, stop, stopped }) }, parts))
     }
 
@@ -122,6 +115,11 @@ impl Simulator {
     /// Forgets all faults that have not struck, those that strike always included.
     pub fn clear_faults(&self) {
         self.platform().faults.clear();
+    }
+
+    /// Lets every call go on that [`FaultKind::Hold`] holds now.
+    pub fn release(&self) {
+        self.platform().release();
     }
 
     /// A token of the `/service/cloud` family, as a login would give it, without a login.
@@ -201,23 +199,15 @@ impl Simulator {
 /// What a start made, before there is a runtime to run it.
 struct Parts {
     platform: Arc<Platform>,
-    socket: TcpSocket,
+    listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
     stop: watch::Receiver<bool>,
     stopped: watch::Sender<bool>,
 }
 
 impl Parts {
-    fn run(self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let address = self.platform.address;
-        let listener = self.socket.listen(BACKLOG).map_err(|error| cannot_listen(address, &error))?;
-        Ok(async move {
-            server::serve(self.platform, listener, self.acceptor, self.stop).await;
-            self.stopped.send_replace(true);
-        })
+    async fn run(self) {
+        server::serve(self.platform, self.listener, self.acceptor, self.stop).await;
+        self.stopped.send_replace(true);
     }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}; choose another address, or port 0"))
 }

@@ -1,4 +1,5 @@
 //! An answer as HTTP has it: shaped, with its headers, for the HTTP library or as bytes that go past it.
+//! It changes nothing of what is said, and writes to no connection.
 
 use std::io::{self, Write as _};
 

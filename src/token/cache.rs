@@ -93,7 +93,7 @@ impl<L: Login> Cache<L> {
 
     /// The token that is held and how long it lives, or why there is none: for readiness and metrics.
     pub fn held(&self) -> Result<Remaining, Absent> {
-        // Under the lock, so that a token and the reason why there is none cannot both be missed.
+        // Under the lock, so that the reason belongs to the absence that was seen.
         let state = self.shared.lock();
         let now = clock::now();
         match self.shared.find(now) {
@@ -222,7 +222,7 @@ impl<L> Shared<L> {
 
 impl<L: Login> Shared<L> {
     /// For a call: a token that arrived in the meantime, or a login.
-    fn board(self: &Arc<Self>) -> Boarded {
+    pub(super) fn board(self: &Arc<Self>) -> Boarded {
         let mut state = self.lock();
         match self.find(clock::now()) {
             Some(token) => Boarded::Held(token),

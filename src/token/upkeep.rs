@@ -26,9 +26,8 @@ impl<L: Login> Cache<L> {
     async fn keep(&self, need: Need, shutdown: impl Future) {
         let mut shutdown = pin!(shutdown);
         loop {
-            // Listens before it looks: a change in between is not missed.
-            let mut changed = pin!(self.shared.changed.notified());
-            changed.as_mut().enable();
+            // Listens (from here on, not from the first poll) before it looks: a change in between is not missed.
+            let changed = self.shared.changed.notified();
             let next = self.refresh_if_due(need);
             tokio::select! {
                 _ = &mut shutdown => return,

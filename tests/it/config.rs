@@ -1,13 +1,15 @@
-//! What is refused, with which sentence, and that no sentence ever shows a secret.
+//! What is refused, and with which sentence.
 
+mod accepted;
 mod sample;
+mod secrets;
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use airudder_gateway::config::{Config, ConfigError, Iv, Scheme};
+use airudder_gateway::config::{Config, ConfigError};
 
 /// Four lines; what a test adds to the account stands on line 5.
 const ACCOUNT: &str = "\
@@ -76,18 +78,347 @@ fn check_more(lines: &str, sentence: &str) {
     check(&format!("{ACCOUNT}[outbound]\n{lines}\n"), sentence);
 }
 
-fn account(lines: &str) -> Config {
-    parse(&format!("{ACCOUNT}{lines}\n[outbound]\n")).expect(lines)
+#[test]
+fn what_is_not_toml_is_refused_with_its_line() {
+    const END: &str = "correct this line (text needs quotes)";
+    check("[outbound\n", &format!("line 1: this is not TOML: unclosed table, expected `]`; {END}"));
+    check_outbound("listen = 127.0.0.1:8080", &format!("line 2: this is not TOML: invalid float; {END}"));
+    check_outbound("threads = 1\nthreads = 2", &format!("line 3: this is not TOML: duplicate key; {END}"));
+    check_account(
+        "ca = canary.pem",
+        &format!("line 5: this is not TOML: string values must be quoted, expected literal string; {END}"),
+    );
 }
 
 #[test]
-fn what_is_not_toml_or_not_known_is_refused_with_its_line() {
+fn unknown_keys_are_refused_with_the_known_ones() {
     check(
-        "[outbound\n",
-        "line 1: this is not TOML: unclosed table, expected `]`; correct this line (text needs quotes)",
+        "[outbond]\n",
+        "line 1: unknown key \"outbond\" in the file; known keys are outbound, admin, log, account, program, operation",
     );
     check_outbound(
-        "listen = 127.0.0.1:8080",
-        "line 2: this is not TOML: invalid float; correct this line (text needs quotes)",
+        "\nlistne = \"127.0.0.1:8080\"",
+        "line 3: unknown key \"listne\" in [outbound]; known keys are listen, threads, header_timeout, body_timeout, \
+         keepalive_timeout, max_header, max_body, max_answer, memory, memory_wait, max_connections, repair_plus, grace",
     );
+    check_more("[admin]\nport = 9464", "line 7: unknown key \"port\" in [admin]; known keys are listen");
+    check_account(
+        "app_secert = \"canary\"",
+        "line 5: unknown key \"app_secert\" in [[account]]; known keys are name, upstream, ca, app_key, app_secret, \
+         encryption, connect_timeout, read_timeout, write_timeout, idle_timeout, token_life, login",
+    );
+    check_account(
+        "encryption = { scheme = \"aes-ecb-zero\", kye = { env = \"AES_KEY\" } }",
+        "line 5: unknown key \"kye\" in encryption; known keys are scheme, key, iv, content_type, empty_query, seal_login",
+    );
+    check_account("login = { often = true }", "line 5: unknown key \"often\" in login; known keys are burst, every");
+    check_more(
+        "[[program]]\nkey = 1",
+        "line 7: unknown key \"key\" in [[program]]; known keys are name, api_key, account",
+    );
+    check_more(
+        "[[operation]]\n\"a\\nb\" = 1",
+        "line 7: unknown key \"a\\nb\" in [[operation]]; known keys are name, method, path, encryption, headers",
+    );
+}
+
+#[test]
+fn what_is_missing_is_asked_for() {
+    check(ACCOUNT, "there is no [outbound]; add one with listen = \"127.0.0.1:8080\"");
+    check("[outbound]\n", "there is no [[account]]; add one with name, app_key and app_secret");
+    check("account = []\n[outbound]\n", "there is no [[account]]; add one with name, app_key and app_secret");
+    check("[outbound]\n[[account]]\n", "line 2: this [[account]] has no name; add name = \"…\"");
+    check_more("[[account]]\nname = \"b\"", "line 6: account \"b\" has no app_key; add app_key = { env = \"NAME\" }");
+    check_more(
+        "[[account]]\nname = \"b\"\napp_key = { env = \"APP_KEY\" }",
+        "line 6: account \"b\" has no app_secret; add app_secret = { env = \"NAME\" }",
+    );
+    check_account(
+        "encryption = { key = { env = \"AES_KEY\" } }",
+        "line 5: encryption has no scheme; add scheme = \"aes-ecb-zero\" or \"aes-cbc-pkcs7\"",
+    );
+    check_account(
+        "encryption = { scheme = \"aes-ecb-zero\" }",
+        "line 5: encryption has no key; add key = { env = \"NAME\" }",
+    );
+    check_account(
+        "encryption = { scheme = \"aes-cbc-pkcs7\", key = { env = \"AES_KEY\" } }",
+        "line 5: scheme aes-cbc-pkcs7 needs an iv; add iv = \"prefix\" or iv = { fixed = … }",
+    );
+    check_more("[[program]]\nname = \"p\"", "line 6: program \"p\" has no api_key; add api_key = { env = \"NAME\" }");
+    check_more("[[operation]]\nmethod = \"GET\"", "line 6: this [[operation]] has no name; add name = \"…\"");
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused() {
+    check("outbound = 8080\n", "line 1: outbound must be a table, written [outbound], not a number");
+    check(
+        "[outbound]\n[account]\nname = \"main\"",
+        "line 2: account must be written [[account]], with two brackets, once for each",
+    );
+    check("account = [1]\n", "line 1: account must be written [[account]], with two brackets, once for each");
+    check_outbound("listen = 8080", "line 2: listen must be text in quotes, not a number");
+    check_outbound("threads = \"2\"", "line 2: threads must be a whole number, not text");
+    check_outbound("threads = 2.0", "line 2: threads must be a whole number, not a number with a point");
+    check_outbound("threads = -2", "line 2: threads must be a whole number that is not negative");
+    check_outbound("grace = 30", "line 2: grace must be text with a unit, such as \"10s\", not a number");
+    check_outbound("memory = 1979-05-27", "line 2: memory must be text with a unit, such as \"16MiB\", not a date");
+    check_outbound("repair_plus = \"yes\"", "line 2: repair_plus must be true or false, not text");
+    check_account("login = [3]", "line 5: login must be a table in braces, not a list");
+}
+
+#[test]
+fn numbers_durations_and_sizes_have_units_and_bounds() {
+    check_outbound("threads = 0", "line 2: threads is 0; write a number from 1 to 1024");
+    check_outbound(
+        "max_connections = 9223372036854775807",
+        "line 2: max_connections is 9223372036854775807; write a number from 1 to 1000000",
+    );
+    check_outbound(
+        "header_timeout = \"10\"",
+        "line 2: header_timeout is \"10\" without a unit; add one of ms, s, m, h, d",
+    );
+    check_outbound(
+        "body_timeout = \"10 seconds\"",
+        "line 2: body_timeout is \"10 seconds\"; write a whole number and its unit, such as \"10s\"",
+    );
+    check_outbound(
+        "keepalive_timeout = \"1min\"",
+        "line 2: keepalive_timeout is \"1min\" with an unknown unit; known units are ms, s, m, h, d",
+    );
+    check_outbound("grace = \"366d\"", "line 2: grace is \"366d\"; the longest is \"365d\"");
+    check_outbound("body_timeout = \"0s\"", "line 2: body_timeout is zero; write a longer time, such as \"30s\"");
+    check_account("read_timeout = \"0ms\"", "line 5: read_timeout is zero; write a longer time, such as \"150s\"");
+    check_account("token_life = \"0h\"", "line 5: token_life is zero; write a longer time, such as \"24h\"");
+    check_account("login = { every = \"0s\" }", "line 5: every is zero; write a longer time, such as \"10s\"");
+    check_account("login = { burst = 0 }", "line 5: burst is 0; write a number from 1 to 1000");
+    check_outbound("max_header = \"2MiB\"", "line 2: max_header is 2MiB; the most is 1MiB");
+    check_outbound("max_header = \"512B\"", "line 2: max_header is 512B; the least is 1KiB");
+    check_outbound("max_body = \"0B\"", "line 2: max_body is 0B; the least is 1B");
+    check_outbound(
+        "max_body = \"16MB\"",
+        "line 2: max_body is \"16MB\" with an unknown unit; known units are B, KiB, MiB, GiB",
+    );
+    check_outbound("memory = \"2000GiB\"", "line 2: memory is \"2000GiB\"; the largest is \"1024GiB\"");
+    check_outbound(
+        "memory = \"64MiB\"\nmax_body = \"65MiB\"",
+        "line 3: memory (64MiB) has to be at least 3 times max_body (65MiB); lower the one or raise the other",
+    );
+    check_outbound(
+        "memory = \"24MiB\"",
+        "line 2: memory (24MiB) has to be at least 3 times max_body (16MiB); lower the one or raise the other",
+    );
+}
+
+#[test]
+fn listeners_need_addresses_of_their_own() {
+    check_outbound(
+        "listen = \"localhost:8080\"",
+        "line 2: listen \"localhost:8080\" is not an IP address with a port; write one such as \"127.0.0.1:8080\"",
+    );
+    check_outbound(
+        "listen = \"0.0.0.0:9464\"",
+        "line 2: listen 0.0.0.0:9464 collides with [admin] on 127.0.0.1:9464; give one of them another port",
+    );
+    check_more(
+        "[admin]\nlisten = \"127.0.0.1:8080\"",
+        "line 7: listen 127.0.0.1:8080 collides with [outbound] on 127.0.0.1:8080; give one of them another port",
+    );
+    check_more("[log]\nformat = \"text\"", "line 7: format must be \"json\" or \"human\"");
+}
+
+#[test]
+fn secrets_that_cannot_be_had_are_refused() {
+    let check_key = |reference: &str, sentence: &str| {
+        check_account(&format!("encryption = {{ scheme = \"aes-ecb-zero\", key = {reference} }}"), sentence);
+    };
+    check_key(
+        "\"canary0123456789\"",
+        "line 5: key is written as text; keep secrets out of this file and write where it is kept, \
+         { env = \"NAME\" } or { file = \"PATH\" }",
+    );
+    check_key("{ canary = \"canary\" }", "line 5: key must be { env = \"NAME\" } or { file = \"PATH\" }");
+    check_key(
+        "{ env = \"UNSET_KEY\" }",
+        "line 5: key needs the environment variable UNSET_KEY, which is not set; set it before the gateway starts",
+    );
+    check_key(
+        "{ env = \"canary\" }",
+        "line 5: key names an environment variable that is not set; set it before the gateway starts",
+    );
+    check_key(
+        "{ env = \"canary+key=\" }",
+        "line 5: key names no possible environment variable; use letters, digits and _ only",
+    );
+    check_key("{ env = \"EMPTY_KEY\" }", "line 5: key is empty; put the secret where this line says");
+    check_key(
+        "{ env = \"SHORT_KEY\" }",
+        "line 5: key has 15 bytes, but an AES key has 16, 24 or 32; take the key exactly as the platform gave it, \
+         without decoding",
+    );
+    check_key(
+        "{ file = \"canary\" }",
+        "line 5: key names a file that cannot be read: there is no such file; create it or correct the path \
+         (relative paths start at \"/nonexistent\")",
+    );
+    check_more(
+        "[[account]]\nname = \"b\"\napp_key = { env = \"TWO_LINES\" }\napp_secret = { env = \"APP_SECRET\" }",
+        "line 8: app_key must be UTF-8 text without line breaks and control characters; correct it",
+    );
+    for unfit in ["TWO_LINES", "OUTER_SPACE", "ACCENT"] {
+        check_more(
+            &format!("[[program]]\nname = \"p\"\napi_key = {{ env = \"{unfit}\" }}"),
+            "line 8: api_key must be visible ASCII without line breaks and outer spaces to fit into a header; correct it",
+        );
+    }
+}
+
+#[test]
+fn an_encryption_that_contradicts_itself_is_refused() {
+    check_account("encryption = \"canary0123456789\"", "line 5: encryption must be \"off\" or { scheme = …, key = … }");
+    let check_with = |more: &str, sentence: &str| {
+        check_account(&format!("encryption = {{ key = {{ env = \"AES_KEY\" }}, {more} }}"), sentence);
+    };
+    check_with("scheme = \"aes-gcm\"", "line 5: scheme must be \"aes-ecb-zero\" or \"aes-cbc-pkcs7\"");
+    check_with(
+        "scheme = \"aes-ecb-zero\", iv = \"prefix\"",
+        "line 5: iv has no place in aes-ecb-zero; remove it or use aes-cbc-pkcs7",
+    );
+    check_with(
+        "scheme = \"aes-cbc-pkcs7\", iv = \"canary\"",
+        "line 5: iv must be \"prefix\" or { fixed = … } with 16 characters or a reference",
+    );
+    check_with(
+        "scheme = \"aes-cbc-pkcs7\", iv = { fixed = \"canary\" }",
+        "line 5: iv has 6 bytes, but an AES IV has 16; correct it",
+    );
+    check_with(
+        "scheme = \"aes-ecb-zero\", empty_query = \"open\"",
+        "line 5: empty_query must be \"plain\", \"mark\" or \"seal\"",
+    );
+    check_with(
+        "scheme = \"aes-ecb-zero\", content_type = \"text/plain\\r\\nX: y\"",
+        "line 5: content_type must be a media type, such as \"application/json\"",
+    );
+}
+
+#[test]
+fn an_upstream_is_an_address_reached_over_tls() {
+    let check_upstream = |address: &str, rest: &str| {
+        check_account(&format!("upstream = \"{address}\""), &format!("line 5: upstream {rest}"));
+    };
+    check_upstream("api.airudder.com", "must begin with https://");
+    check_upstream(
+        "http://api.airudder.com",
+        "must begin with https://, because plain http:// shows tokens and numbers on the way \
+         (it is accepted only to 127.0.0.0/8, ::1 and localhost)",
+    );
+    check_upstream(
+        "https://user:canary@api.airudder.com",
+        "must not hold a user or a password; use app_key and app_secret",
+    );
+    check_upstream(
+        "https://api.airudder.com/service",
+        "must not have a path, because programs name the path; write the address only",
+    );
+    check_upstream(
+        "https://api.airudder.com?token=canary",
+        "must not have a query; write the address only, such as \"https://api.airudder.com\"",
+    );
+    check_upstream("https://api.airudder.com:0", "has no valid port; write a number from 1 to 65535");
+    check_upstream("https://2001:db8::1", "needs brackets around an IPv6 address");
+    check_account(
+        "ca = \"platform.pem\"",
+        "line 5: ca cannot be read from \"/nonexistent/platform.pem\": \
+         there is no such file; create it or correct the path",
+    );
+}
+
+#[test]
+fn names_agree_and_are_used_once() {
+    let program = |name: &str, rest: &str| format!("[[program]]\nname = \"{name}\"\napi_key = {{ env = \"{rest}\n");
+    check_more(ACCOUNT, "line 6: two accounts are named \"main\"; give each its own name");
+    check_more(
+        &[program("p", "KEY_A\" }"), program("p", "KEY_B\" }")].concat(),
+        "line 9: two programs are named \"p\"; give each its own name",
+    );
+    check_more(
+        &[program("p", "KEY_A\" }"), program("q", "KEY_A\" }")].concat(),
+        "line 11: programs \"p\" and \"q\" have the same api_key; give each its own",
+    );
+    check_more(
+        &program("p", "KEY_A\" }\naccount = \"mian\""),
+        "line 9: account \"mian\" of program \"p\" is not configured; write \"main\"",
+    );
+    let long = "x".repeat(65);
+    for (name, shown) in [("bad name", "bad name"), ("", ""), (&long, &format!("{}…", &long[1..]))] {
+        check_more(
+            &program(name, "KEY_A\" }"),
+            &format!("line 7: name \"{shown}\" must have 1 to 64 of A to Z, a to z, 0 to 9, _ . -"),
+        );
+    }
+}
+
+#[test]
+fn an_operation_has_a_whole_route_or_none() {
+    let check_operation = |rest: &str, sentence: &str| {
+        check_more(&format!("[[operation]]\nname = \"plan.create\"\n{rest}"), sentence);
+    };
+    check_operation("method = \"POST\"", "line 8: method stands without path; add path, or remove method");
+    check_operation("path = \"/plan\"", "line 8: path stands without method; add method, or remove path");
+    check_operation(
+        "method = \"post\"\npath = \"/plan\"",
+        "line 8: method \"post\" is not one of GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+    );
+    for path in ["plan", "/plan?a=b", "/a b", ""] {
+        check_operation(
+            &format!("method = \"POST\"\npath = \"{path}\""),
+            &format!("line 9: path \"{path}\" must begin with / and have no query, no # and no spaces"),
+        );
+    }
+    let route = "method = \"POST\"\npath = \"/plan\"\n";
+    check_operation(
+        &format!("{route}[[operation]]\nname = \"plan.create\"\n{route}"),
+        "line 10: two operations are named \"plan.create\"; give each its own name",
+    );
+    check_operation(
+        &format!("{route}[[operation]]\nname = \"plan.make\"\n{route}"),
+        "line 10: two operations are POST /plan; remove one of them",
+    );
+    check_more(
+        "[[operation]]\nname = \"Plan\"",
+        "line 7: name \"Plan\" may hold only a to z, 0 to 9, _ and . for an operation",
+    );
+    check_operation(
+        "encryption = \"aes\"",
+        "line 8: encryption must be \"on\" or \"off\"; the key belongs to the account",
+    );
+    check_operation(
+        "encryption = \"on\"",
+        "line 8: encryption is on, but account \"main\" has no encryption; give it one, or remove this line",
+    );
+}
+
+#[test]
+fn headers_of_an_operation_are_fit_to_be_sent() {
+    let check_headers = |headers: &str, sentence: &str| {
+        check_more(&format!("[[operation]]\nname = \"o\"\nheaders = {headers}"), &format!("line 8: {sentence}"));
+    };
+    check_headers("{}", "headers is empty; name a header, or remove it to send Authorization");
+    check_headers("\"canary\"", "headers must be a table of header names, such as { token = { env = \"NAME\" } }");
+    check_headers(
+        "{ token = \"canary\" }",
+        "header token is written as text; keep secrets out of this file and write where it is kept, \
+         { env = \"NAME\" } or { file = \"PATH\" }",
+    );
+    check_headers(
+        "{ token = { env = \"TWO_LINES\" } }",
+        "header token must be visible ASCII without line breaks and outer spaces to fit into a header; correct it",
+    );
+    check_headers("{ \"a b\" = { env = \"KEY_A\" } }", "\"a b\" is no header name; use letters, digits and -");
+    check_headers(
+        "{ token = { env = \"KEY_A\" }, Token = { env = \"KEY_B\" } }",
+        "header token is named twice, for case makes no difference; remove one",
+    );
+    check_headers("{ Signed = { env = \"KEY_A\" } }", "header signed is written by the gateway itself; remove it");
 }

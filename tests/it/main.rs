@@ -1,7 +1,20 @@
 //! The gateway as a whole, through its front doors. One binary; a module for each promise.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod call;
+mod chunks;
 mod config;
 mod envelope;
+mod errors;
+mod expect;
+mod framing;
+mod logins;
+mod methods;
+mod observe;
+mod replays;
 mod simulator;
+mod streaming;
+mod support;
+mod tidy;
+mod tokens;

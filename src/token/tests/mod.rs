@@ -1,4 +1,5 @@
 //! The token's life as stories: a scripted platform and a clock that stands still.
+//! No socket is opened and no real time passes.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -143,6 +144,13 @@ async fn two_thousand_refusals_of_one_generation_lead_to_one_login() {
         assert_eq!(callers.join_all().await, vec![2; 2000]);
         assert_eq!(platform.logins(), 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_missed_the_landing_by_a_moment_starts_no_login() {
+    let cache = cache(RULE, &Platform::good(secs(1)));
+    cache.current().await.expect("a token");
+    assert!(matches!(cache.shared.board(), cache::Boarded::Held(_)));
 }
 
 #[tokio::test(start_paused = true)]

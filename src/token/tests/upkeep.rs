@@ -1,4 +1,5 @@
 //! The background's part of the stories: refreshes, back-off, pace, and tokens nobody uses.
+//! What a call sees of a token is in the file above.
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -105,6 +106,17 @@ async fn a_success_ends_the_back_off() {
         let wait = asked[first + 1] - asked[first];
         assert!(wait <= secs(2) + Duration::from_millis(1), "{asked:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_succeeds_ends_the_back_off_of_the_upkeep() {
+    let platform = Platform::new(Duration::ZERO, |n| if n < 5 { Err(DOWN) } else { Ok(token(n)) });
+    let cache = cache(LOOSE, &platform);
+    let (_stop, _) = keep_fresh(&cache);
+    while cache.current().await.is_err() {}
+    cache.refused(1).await;
+    sleep(Duration::from_millis(5)).await;
+    assert_eq!(cache.held().map(|held| held.generation), Ok(2), "{:?}", platform.asked());
 }
 
 #[tokio::test(start_paused = true)]

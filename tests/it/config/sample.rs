@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use airudder_gateway::config::Config;
 
@@ -64,7 +65,7 @@ fn shown() -> Vec<Shown> {
 }
 
 /// The sample with every key active, each with its `choice`th value or its last.
-fn uncommented(choice: usize) -> String {
+pub(super) fn uncommented(choice: usize) -> String {
     let mut text = String::new();
     for section in shown() {
         text += &format!("{}\n", section.header);
@@ -175,4 +176,29 @@ fn the_page_has_every_known_key_and_the_defaults_of_the_sample() {
             }
         }
     }
+}
+
+/// Status, standard output and standard error of `airudder-gateway check --config F`, run where the project stands.
+fn check_command(path: &Path, aes_key: &str) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"))
+        .args(["check".as_ref(), "--config".as_ref(), path.as_os_str()])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .envs([("AIRUDDER_APP_KEY", "canary"), ("AIRUDDER_APP_SECRET", "canary"), ("AIRUDDER_AES_KEY", aes_key)])
+        .output()
+        .expect("the gateway's program");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_check_command_says_what_the_page_says() {
+    let path = Path::new("conf/gateway.toml");
+    let (_, shown) = PAGE.split_once("$ airudder-gateway check --config conf/gateway.toml\n").expect("an example");
+    let (shown, _) = shown.split_once("```").expect("the example's end");
+    assert_eq!(check_command(path, "canary0123456789"), (Some(0), shown.to_owned(), String::new()));
+    let (status, out, err) = check_command(path, "canary");
+    assert_eq!((status, out.as_str(), err.lines().count()), (Some(64), "", 1));
+    assert!(err.starts_with("conf/gateway.toml:") && err.contains(": key has 6 bytes"), "{err}");
+    assert!(!err.contains("canary"), "{err}");
 }

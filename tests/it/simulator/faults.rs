@@ -111,6 +111,10 @@ fn the_seal_is_spoilt_in_every_way() {
     let reply = sealed_call(&simulator).expect("an answer");
     assert_eq!(reply.body.iter().filter(|byte| **byte == b'*').count(), 1);
 
+    simulator.fault(FaultKind::Shortened { to: 20 });
+    let reply = sealed_call(&simulator).expect("an answer");
+    assert_eq!((reply.body.len(), reply.whole), (20, true), "the length is that of what is left");
+
     // Two answers to the same question, so that only the key is left to differ.
     let token = format!("Token {}", simulator.issue_token());
     let robots = |simulator: &Simulator| {
@@ -261,6 +265,37 @@ async fn a_hanging_call_has_arrived_and_has_no_answer() {
     assert_eq!(late.map(|reply| reply.status), Some(200), "it hung for a while only");
     simulator.stop().await;
     assert!(hanging.await.expect("no panic").is_none(), "it ended without an answer");
+}
+
+#[tokio::test]
+async fn a_held_call_goes_on_when_it_is_released() {
+    let simulator = start(|_| {});
+    simulator.fault(Fault::new(FaultKind::Hold).times(2));
+    for over_http in [false, true] {
+        let held = {
+            let simulator = simulator.clone();
+            tokio::task::spawn_blocking(move || sealed_call(&simulator))
+        };
+        soon(simulator.arrived("/service/cloud/task", 1 + usize::from(over_http))).await;
+        assert_eq!(simulator.requests().pop().and_then(|held| held.status), None);
+        if over_http {
+            Client::plain(&simulator).call("POST /_sim/release", &[], b"");
+        } else {
+            simulator.release();
+        }
+        let reply = soon(held).await.expect("no panic").expect("an answer");
+        assert_eq!(reply.opened(KEY)["code"], 200);
+    }
+}
+
+#[test]
+fn an_answer_can_be_any_bytes() {
+    let simulator = start(|_| {});
+    simulator.fault(FaultKind::Raw { text: "HTTP/1.1 299 Odd\r\nContent-Length: 9\r\n\r\nshort".into() });
+    let mut client = Client::plain(&simulator);
+    let reply = sealed_call_on(&simulator, &mut client).expect("a header");
+    assert_eq!((reply.status, reply.text(), reply.whole), (299, "short", false));
+    assert!(client.is_ended());
 }
 
 #[tokio::test]

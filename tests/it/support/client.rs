@@ -34,7 +34,8 @@ impl Answer {
 
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The stable word of the gateway's own answers.
@@ -127,7 +128,8 @@ impl Client {
     fn read_body(&mut self, answer: &mut Answer) {
         if answer.header("transfer-encoding").is_some() {
             loop {
-                let Some(size) = self.line().and_then(|line| usize::from_str_radix(line.split(';').next()?, 16).ok()) else {
+                let Some(size) = self.line().and_then(|line| usize::from_str_radix(line.split(';').next()?, 16).ok())
+                else {
                     answer.complete = false;
                     return;
                 };
