@@ -355,7 +355,6 @@ mod tests {
             ("content-length: 0\r\n\r\n", "", true),
             ("Content-Length: 5, 5\r\n\r\nhello", "hello", true),
             ("Content-Length: 5\r\nConnection: close\r\n\r\nhello", "hello", false),
-            ("Content-Length: 5\r\n\r\nhello, and more", "hello", false),
             ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello", true),
             ("Transfer-Encoding: Chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: x\r\n\r\n", "hello", true),
             ("Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello", false),
@@ -373,6 +372,16 @@ mod tests {
         check("HTTP/1.1 204 No Content\r\n\r\n", false, Ok((204, "", true))).await;
         check("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, Ok((304, "", true))).await;
         check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, Ok((200, "", true))).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_more_than_it_announced_is_not_used_again() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more").await.expect("sent");
+        let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), false, false).await.expect("an answer");
+        assert_eq!(answer.piece().await, Ok(Some(&b"hi"[..])));
+        assert_eq!(answer.piece().await, Ok(None));
+        assert!(answer.into_reusable().is_none());
     }
 
     #[tokio::test]
