@@ -118,6 +118,21 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// The series of one account that every call touches, found once.
+    pub fn account(&self, account: &str) -> AccountSeries {
+        AccountSeries {
+            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| self.answers.with_label_values(&[account, code])),
+            body_codes: ["ok", "failing", "none"].map(|outcome| self.body_codes.with_label_values(&[account, outcome])),
+            connections: ["new", "reused", "replaced", "failed"]
+                .map(|outcome| self.upstream_connections.with_label_values(&[account, outcome])),
+        }
+    }
+
+    /// The histograms of the phases, in the order of `names`.
+    pub fn phases<const N: usize>(&self, names: [&str; N]) -> [Histogram; N] {
+        names.map(|name| self.phase_seconds.with_label_values(&[name]))
+    }
+
     /// The exposition text, version 0.0.4.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32 * 1024);
@@ -131,6 +146,49 @@ impl Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The series of one account that every call touches.
+#[derive(Debug)]
+pub struct AccountSeries {
+    answers: [IntCounter; 5],
+    body_codes: [IntCounter; 3],
+    connections: [IntCounter; 4],
+}
+
+/// How a connection to the platform came about.
+#[derive(Debug, Clone, Copy)]
+pub enum ConnectionOutcome {
+    /// Made for this call.
+    New,
+    /// Taken from the pool.
+    Reused,
+    /// Found closed, and another one was used.
+    Replaced,
+    /// Not made.
+    Failed,
+}
+
+impl AccountSeries {
+    /// An answer of the platform with this HTTP status.
+    pub fn answered(&self, status: u16) {
+        self.answers[usize::from((status / 100).clamp(1, 5)) - 1].inc();
+    }
+
+    /// What the code in an answer's body said; `None` when there was none to read.
+    pub fn body_code(&self, code: Option<i64>) {
+        let outcome = match code {
+            Some(0 | 200) => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        self.body_codes[outcome].inc();
+    }
+
+    /// A connection was made, taken, replaced, or not to be had.
+    pub fn connected(&self, outcome: ConnectionOutcome) {
+        self.connections[outcome as usize].inc();
     }
 }
 

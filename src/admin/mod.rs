@@ -92,17 +92,16 @@ impl Page {
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, mut session: HttpSession) -> Option<HttpSession> {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
         let request = session.req_header();
         let page = self.page(&request.method, request.uri.path());
         if !session.is_body_done() {
             session.set_server_keepalive(None);
         }
-        page.write(&mut session).await.ok()?;
-        Some(session)
+        page.write(session).await.is_ok()
     }
 
-    async fn refuse(self: &Arc<Self>, mut session: HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
         let status = match fault {
             HeaderFault::TooSlow => 408,
             HeaderFault::TooLarge => 431,
@@ -110,7 +109,7 @@ impl App for Admin {
         };
         let page =
             Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
-        let _ = page.write(&mut session).await;
+        let _ = page.write(session).await;
         session.shutdown().await;
     }
 }

@@ -2,6 +2,7 @@
 //! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod check;
+mod demo;
 mod run;
 
 use std::path::PathBuf;
@@ -31,6 +32,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show four calls against a simulated platform, with what went over the wire.
+    Demo {
+        /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
+        #[arg(long)]
+        stay: bool,
+    },
 }
 
 /// Reads the arguments and runs the subcommand.
@@ -38,5 +45,6 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Demo { stay } => demo::demo(stay),
     }
 }

@@ -126,7 +126,13 @@ fn encryption(written: &file::Encryption, at: usize, around: &mut Surroundings<'
             _ => return Err(given.fault("must be \"plain\", \"mark\" or \"seal\"")),
         },
     };
-    Ok(Encryption { scheme, key: cipher_key(key, around)?, content_type: content_type(written)?, empty_query })
+    Ok(Encryption {
+        scheme,
+        key: cipher_key(key, around)?,
+        content_type: content_type(written)?,
+        empty_query,
+        seal_login: written.seal_login.as_ref().is_some_and(|given| given.value),
+    })
 }
 
 fn cipher_key(given: &Given<file::Reference>, around: &mut Surroundings<'_>) -> Result<Secret, Fault> {

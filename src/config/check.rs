@@ -50,18 +50,19 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
     let seconds = Duration::from_secs;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = size(written.memory.as_ref(), MIB..=usize::MAX, 512 * MIB)?;
-    let within_memory = |key: &str, given: Option<&Given<usize>>, bytes: usize| match given.or(written.memory.as_ref())
-    {
-        Some(given) if bytes > memory => Err(Fault::at(
-            given.at,
-            format!(
-                "{key} ({}) is above memory ({}); lower the one or raise the other",
-                written_size(bytes),
-                written_size(memory)
-            ),
-        )),
-        _ => Ok(bytes),
-    };
+    // Bodies and answers share the memory by halves, and a sealed body is a third longer than a plain one.
+    let within_memory =
+        |key: &str, given: Option<&Given<usize>>, bytes: usize, share: usize| match given.or(written.memory.as_ref()) {
+            Some(given) if bytes.saturating_mul(share) > memory => Err(Fault::at(
+                given.at,
+                format!(
+                    "memory ({}) has to be at least {share} times {key} ({}); lower the one or raise the other",
+                    written_size(memory),
+                    written_size(bytes)
+                ),
+            )),
+            _ => Ok(bytes),
+        };
     let max_body = size(written.max_body.as_ref(), 1..=usize::MAX, 16 * MIB)?;
     let max_answer = size(written.max_answer.as_ref(), 1..=usize::MAX, 32 * MIB)?;
     Ok(Outbound {
@@ -72,8 +73,8 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
         keepalive_timeout: positive(written.keepalive_timeout.as_ref(), seconds(60))?,
         // The HTTP library reads a header of at most 1 MiB.
         max_header: size(written.max_header.as_ref(), KIB..=MIB, 32 * KIB)?,
-        max_body: within_memory("max_body", written.max_body.as_ref(), max_body)?,
-        max_answer: within_memory("max_answer", written.max_answer.as_ref(), max_answer)?,
+        max_body: within_memory("max_body", written.max_body.as_ref(), max_body, 3)?,
+        max_answer: within_memory("max_answer", written.max_answer.as_ref(), max_answer, 2)?,
         memory,
         memory_wait: written.memory_wait.as_ref().map_or(seconds(5), |given| given.value),
         max_connections: count(written.max_connections.as_ref(), 1..=1_000_000, 10_000)?,

@@ -162,6 +162,7 @@ pub(super) struct Encryption {
     pub(super) iv: Option<Given<Iv>>,
     pub(super) content_type: Option<Given<String>>,
     pub(super) empty_query: Option<Given<String>>,
+    pub(super) seal_login: Option<Given<bool>>,
 }
 
 impl Section for Encryption {
@@ -174,6 +175,7 @@ impl Section for Encryption {
             iv: table.any("iv").map(iv).transpose()?,
             content_type: table.text("content_type")?,
             empty_query: table.text("empty_query")?,
+            seal_login: table.flag("seal_login")?,
         })
     }
 }

@@ -177,6 +177,8 @@ pub struct Encryption {
     pub content_type: String,
     /// What a GET without a query looks like.
     pub empty_query: EmptyQuery,
+    /// Whether logins are sealed too (the platform's documentation is silent; they are not by default).
+    pub seal_login: bool,
 }
 
 /// The two ways the platform may have asked for.

@@ -6,6 +6,17 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
+/// The marker of a sealed message, in both directions: `Is-Encrypted: 1`.
+pub(crate) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
+
+/// The digest over the plaintext of a sealed message.
+pub(crate) const SIGNED: HeaderName = HeaderName::from_static("signed");
+
+/// Whether an answer is sealed: its own header says so, never what was sent.
+pub(crate) fn is_sealed(headers: &HeaderMap) -> bool {
+    headers.get(IS_ENCRYPTED).is_some_and(|value| value.as_bytes().trim_ascii() == b"1")
+}
+
 /// Whether a header belongs to one connection and must not be passed on (RFC 9110 section 7.6.1).
 pub(crate) fn ends_at_hop(name: &HeaderName) -> bool {
     matches!(

@@ -17,9 +17,10 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::l4::stream::Stream as TransportStream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
+// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
+use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::timeout;
 
 use super::wire::Wire;
 
@@ -39,11 +40,11 @@ pub(crate) enum HeaderFault {
 
 /// Something that answers requests.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers one request whose header has been read. Returns the session if its connection may be used again.
-    fn serve(self: &Arc<Self>, session: HttpSession) -> impl Future<Output = Option<HttpSession>> + Send;
+    /// Answers one request whose header has been read. Returns whether its connection may be used again.
+    fn serve(self: &Arc<Self>, session: &mut HttpSession) -> impl Future<Output = bool> + Send;
 
     /// Answers a request whose header could not be read; the connection closes after it.
-    fn refuse(self: &Arc<Self>, session: HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
+    fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
 }
 
 /// Deadlines and bounds of one listener.
@@ -181,13 +182,15 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         };
         if let Some(fault) = fault {
             session.set_server_keepalive(None);
-            app.refuse(session, fault).await;
+            app.refuse(&mut session, fault).await;
             return;
         }
         if drain.is_draining() {
             session.set_server_keepalive(None);
         }
-        let Some(session) = app.serve(session).await else { return };
+        if !app.serve(&mut session).await {
+            return;
+        }
         drop(in_flight);
         let Ok(Some(reusable)) = session.reuse().await else { return };
         (stream, rest) = reusable.into_parts();

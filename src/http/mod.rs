@@ -7,4 +7,6 @@ pub(crate) mod client;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod listener;
+mod pool;
+pub(crate) mod request;
 pub(crate) mod wire;

@@ -69,7 +69,7 @@ impl Budget {
 
 impl Half {
     async fn reserve(&self, bytes: usize) -> Result<Reserved, NoRoom> {
-        // More than the whole is never asked for with a checked configuration; taking all of it still ends.
+        // A checked configuration never asks for more than the whole; if it did, taking all of it still ends.
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
         let permit = match self.free.clone().try_acquire_many_owned(units) {
             Ok(permit) => permit,

@@ -5,17 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use crate::config;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
+use crate::metrics::AccountSeries;
 use crate::token::{Cache, Family, HttpLogin};
-
-/// `Is-Encrypted`, the marker of a sealed message in both directions.
-pub(super) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
-/// `Signed`, the digest over the plaintext.
-pub(super) const SIGNED: HeaderName = HeaderName::from_static("signed");
 
 /// A configured account, ready to be used.
 pub(crate) struct Account {
@@ -24,6 +20,7 @@ pub(crate) struct Account {
     pub(crate) cloud: Cache<HttpLogin>,
     pub(crate) call_centre: Cache<HttpLogin>,
     pub(crate) sealing: Option<Sealing>,
+    pub(crate) series: AccountSeries,
 }
 
 /// How an account's requests are sealed.

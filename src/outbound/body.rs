@@ -5,12 +5,11 @@
 //! is sealed.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, header};
-use pingora::http::RequestHeader;
+use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
 use super::Asked;
-use super::account::{IS_ENCRYPTED, SIGNED, Sealing};
+use super::account::Sealing;
 use super::call::{Length, Received, Stop};
 use super::query;
 use super::record::{Phase, Record};
@@ -18,6 +17,7 @@ use crate::clock;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;
+use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::limit::Admitted;
 use crate::reply::Refusal;
 
@@ -26,8 +26,8 @@ const PIECE: usize = 64 * 1024;
 
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
-    /// Without `Authorization`, which each try adds.
-    pub(super) head: RequestHeader,
+    /// Without credentials, which each try adds.
+    pub(super) head: RequestHead,
     /// The held body; the beginning of it when the body streams.
     pub(super) body: Bytes,
 }
@@ -204,53 +204,49 @@ fn seal_query(sealing: &Sealing, query: Option<&str>, method: &Method) -> (Optio
     }
 }
 
-/// The request head without `Authorization`: what the program sent, less what ends here, plus ours.
+/// The request head without credentials: what the program sent, less what ends here, plus ours.
 fn compose(
     session: &HttpSession,
     received: &Received<'_>,
     query: Option<&[u8]>,
     signed: Option<&Signed>,
     body_length: Option<u64>,
-) -> Result<RequestHeader, Stop> {
+) -> Result<RequestHead, Stop> {
     let request = session.req_header();
-    let mut target = Vec::with_capacity(received.path.len() + 1 + query.map_or(0, <[u8]>::len));
-    target.extend_from_slice(received.path.as_bytes());
-    if let Some(query) = query {
-        target.push(b'?');
-        target.extend_from_slice(query);
-    }
-    let bad = |_| Stop::from(Refusal::BadRequest);
-    let mut head =
-        RequestHeader::build(received.method.clone(), &target, Some(request.headers.len() + 4)).map_err(bad)?;
-    head.append_header(header::HOST, received.account.client.authority()).map_err(bad)?;
+    let mut head = RequestHeadWriter::try_new(&received.method, received.path.as_bytes(), query)
+        .map_err(|BadTarget| Refusal::BadRequest)?;
+    head.header(b"Host", received.account.client.authority().as_bytes());
     let named = headers::named_by_connection(&request.headers);
     // An answer that has to be read here must not come compressed.
     let reads_answer = received.sealing.is_some();
-    for (cased, value) in request.case_header_iter() {
-        let Ok(name) = HeaderName::from_bytes(cased.as_slice()) else { continue };
-        let dropped = headers::ends_at_hop(&name)
-            || headers::ends_at_gateway(&name)
-            || named.contains(&name)
+    let seals_body = signed.is_some() && !received.is_safe();
+    let mut has_user_agent = false;
+    // The second iterator knows how the program spelled each name.
+    for ((name, value), (spelled, _)) in request.headers.iter().zip(request.case_header_iter()) {
+        let dropped = headers::ends_at_hop(name)
+            || headers::ends_at_gateway(name)
+            || named.contains(name)
             || (reads_answer && name == header::ACCEPT_ENCODING)
-            || (signed.is_some() && !received.is_safe() && name == header::CONTENT_TYPE);
+            || (seals_body && name == header::CONTENT_TYPE)
+            || received.operation.sets(name);
         if !dropped {
-            head.append_header(cased.clone(), value.clone()).map_err(bad)?;
+            has_user_agent |= name == header::USER_AGENT;
+            head.header(spelled.as_slice(), value.as_bytes());
         }
     }
-    if !head.headers.contains_key(header::USER_AGENT) {
-        head.append_header(header::USER_AGENT, "Airudder").map_err(bad)?;
+    if !has_user_agent {
+        head.header(b"User-Agent", b"Airudder");
     }
     if let Some(signed) = signed {
-        head.append_header(IS_ENCRYPTED, "1").map_err(bad)?;
-        head.append_header(SIGNED, signed.as_str()).map_err(bad)?;
-        if let Some(sealing) = received.sealing.filter(|_| !received.is_safe()) {
-            head.append_header(header::CONTENT_TYPE, sealing.content_type.clone()).map_err(bad)?;
+        head.header(b"Is-Encrypted", b"1").header(b"Signed", signed.as_str().as_bytes());
+        if let Some(sealing) = received.sealing.filter(|_| seals_body) {
+            head.header(b"Content-Type", sealing.content_type.as_bytes());
         }
     }
     match body_length {
-        None => head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(bad)?,
-        Some(0) if received.is_safe() => false,
-        Some(length) => head.append_header(header::CONTENT_LENGTH, HeaderValue::from(length)).map_err(bad)?,
-    };
-    Ok(head)
+        None => _ = head.header(b"Transfer-Encoding", b"chunked"),
+        Some(0) if received.is_safe() => {}
+        Some(length) => _ = head.content_length(length),
+    }
+    Ok(head.finish())
 }

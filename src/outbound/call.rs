@@ -6,7 +6,7 @@
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::account::{Account, IS_ENCRYPTED, SIGNED, Sealing};
+use super::account::{Account, Sealing};
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
@@ -16,6 +16,7 @@ use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::clock;
 use crate::http::head;
+use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
 
@@ -111,9 +112,9 @@ pub(super) async fn carry<'a>(
         record.spent(Phase::Token, at);
 
         let answer = if rest.is_some() {
-            exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
+            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
             unless_gone(session, true, exchange).await??
         };
         record.sent = Sent::Yes;
@@ -128,7 +129,7 @@ pub(super) async fn carry<'a>(
                 }
                 replayed = true;
                 record.replayed = true;
-                outbound.metrics.replays.with_label_values(&[&received.account.name]).inc();
+                outbound.series.metrics.replays.with_label_values(&[&received.account.name]).inc();
             }
             _ => break judged,
         }

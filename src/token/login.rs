@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, header};
-use pingora::http::RequestHeader;
+use http::{HeaderValue, Method, header};
 
 use super::{Family, Login, LoginError, read_retry_after};
+use crate::envelope::{Cipher, Signed};
 use crate::http::client::{Answer, Client, ConnectError, SendCause, SendError};
+use crate::http::headers::{self, SIGNED};
+use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::secret::Secret;
 
 /// The largest answer of a login that is read.
@@ -21,40 +23,71 @@ pub struct HttpLogin {
     family: Family,
     app_key: Secret,
     app_secret: Secret,
+    envelope: Option<LoginEnvelope>,
+}
+
+/// How the login of an account with encryption travels.
+pub(crate) struct LoginEnvelope {
+    /// Opens an answer that says it is sealed, and seals logins if they are to be.
+    pub(crate) cipher: Cipher,
+    /// Whether logins are sealed.
+    pub(crate) seals: bool,
 }
 
 impl HttpLogin {
     /// For one family of one account.
-    pub(crate) fn new(client: Arc<Client>, family: Family, app_key: Secret, app_secret: Secret) -> Self {
-        Self { client, family, app_key, app_secret }
+    pub(crate) fn new(
+        client: Arc<Client>,
+        family: Family,
+        app_key: Secret,
+        app_secret: Secret,
+        envelope: Option<LoginEnvelope>,
+    ) -> Self {
+        Self { client, family, app_key, app_secret, envelope }
     }
 
-    fn head(&self, length: usize) -> pingora::Result<RequestHeader> {
-        let mut head = RequestHeader::build(Method::POST, self.family.login_path().as_bytes(), Some(8))?;
-        head.append_header(header::HOST, self.client.authority())?;
-        head.append_header(header::CONTENT_TYPE, "application/json")?;
-        head.append_header(header::ACCEPT, "application/json")?;
-        head.append_header(header::USER_AGENT, "Airudder")?;
-        head.append_header(header::CONTENT_LENGTH, length)?;
-        head.append_header(header::CONNECTION, "close")?;
-        Ok(head)
+    fn head(&self, length: usize, signed: Option<&Signed>) -> Result<RequestHead, BadTarget> {
+        let mut head = RequestHeadWriter::try_new(&Method::POST, self.family.login_path().as_bytes(), None)?;
+        head.header(b"Host", self.client.authority().as_bytes())
+            .header(b"Content-Type", b"application/json")
+            .header(b"Accept", b"application/json")
+            .header(b"User-Agent", b"Airudder")
+            .header(b"Connection", b"close")
+            .content_length(length as u64);
+        if let Some(signed) = signed {
+            head.header(b"Is-Encrypted", b"1").header(b"Signed", signed.as_str().as_bytes());
+        }
+        Ok(head.finish())
     }
 }
 
 impl Login for HttpLogin {
     async fn login(&self) -> Result<Secret, LoginError> {
         let body = Family::login_body(&self.app_key, &self.app_secret)?;
-        let head = self.head(body.len()).map_err(|_| LoginError::Unreachable)?;
+        let sealed =
+            self.envelope.as_ref().filter(|envelope| envelope.seals).map(|envelope| envelope.cipher.seal(&body));
+        let body = sealed.as_ref().map_or(body.as_slice(), |sealed| &sealed.text);
+        let head =
+            self.head(body.len(), sealed.as_ref().map(|sealed| &sealed.signed)).map_err(|_| LoginError::Unreachable)?;
         let connection = self.client.connect(true).await.map_err(|error| match error {
             ConnectError::Untrusted => LoginError::Untrusted,
             ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
         })?;
-        let mut answer = self.client.send(connection, Box::new(head), &body).await.map_err(unanswered)?;
+        let mut answer = self.client.send(connection, &head, b"", body).await.map_err(unanswered)?;
         let (status, retry_after) = answer
             .head()
             .map(|head| (head.status.as_u16(), head.headers.get(header::RETRY_AFTER).and_then(read_retry_after)))
             .ok_or(LoginError::Cut)?;
-        let text = read(&mut answer).await?;
+        let signed = answer
+            .head()
+            .filter(|head| headers::is_sealed(&head.headers))
+            .map(|head| head.headers.get(SIGNED).cloned().unwrap_or(HeaderValue::from_static("")));
+        let mut text = read(&mut answer).await?;
+        if let Some(signed) = signed {
+            let envelope = self.envelope.as_ref().ok_or(LoginError::NotJson)?;
+            let plain = envelope.cipher.open(text.expose(), signed.as_bytes()).map_err(|_| LoginError::NotJson)?;
+            text = Secret::new(plain);
+        }
         self.family.read_answer(status, text.expose()).map_err(|error| error.with_retry_after(retry_after))
     }
 }

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 pub use cache::{Cache, LOGIN_TIME};
 pub use error::{Absent, LoginError, Reason, Unavailable};
 pub use login::HttpLogin;
+pub(crate) use login::LoginEnvelope;
 pub use source::{Family, MAX_TOKEN, read_retry_after};
 
 use crate::clock::Instant;

@@ -109,7 +109,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     );
     check_account(
         "encryption = { scheme = \"aes-ecb-zero\", kye = { env = \"AES_KEY\" } }",
-        "line 5: unknown key \"kye\" in encryption; known keys are scheme, key, iv, content_type, empty_query",
+        "line 5: unknown key \"kye\" in encryption; known keys are scheme, key, iv, content_type, empty_query, seal_login",
     );
     check_account("login = { often = true }", "line 5: unknown key \"often\" in login; known keys are burst, every");
     check_more(
@@ -202,11 +202,11 @@ fn numbers_durations_and_sizes_have_units_and_bounds() {
     check_outbound("memory = \"2000GiB\"", "line 2: memory is \"2000GiB\"; the largest is \"1024GiB\"");
     check_outbound(
         "memory = \"64MiB\"\nmax_body = \"65MiB\"",
-        "line 3: max_body (65MiB) is above memory (64MiB); lower the one or raise the other",
+        "line 3: memory (64MiB) has to be at least 3 times max_body (65MiB); lower the one or raise the other",
     );
     check_outbound(
         "memory = \"24MiB\"",
-        "line 2: max_answer (32MiB) is above memory (24MiB); lower the one or raise the other",
+        "line 2: memory (24MiB) has to be at least 3 times max_body (16MiB); lower the one or raise the other",
     );
 }
 

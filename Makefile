@@ -1,0 +1,55 @@
+# `make demo` shows it, `make test` proves it. Both install what a bare Debian with Rust, gcc and make lacks,
+# and say so.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench bench-peers setup setup-test
+
+GATEWAY := target/debug/airudder-gateway
+
+# Values for checking the sample configurations, whose secrets are references to the environment.
+SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KEY=0123456789abcdef
+
+help:
+	@echo "make demo         a simulated platform, the gateway, four calls (builds first; a few minutes the first time)"
+	@echo "make test         format, lints, docs, sample configurations, every test"
+	@echo "make bench        the envelope beside OpenSSL (release build)"
+	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
+
+# cmake builds zlib-ng, which pingora brings.
+setup:
+	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
+
+# OpenSSL is the reference that the envelope is tested against; it is no part of the gateway.
+setup-test: setup
+	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
+	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
+
+.PHONY: install
+install:
+	@command -v apt-get >/dev/null || { echo "Please install: $(PACKAGES) (there is no apt-get here)"; exit 1; }
+	@echo "== installing $(PACKAGES) with apt-get"
+	@run=; [ "$$(id -u)" = 0 ] || run=sudo; \
+	  $$run apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null
+
+demo: setup
+	cargo build --locked --bin airudder-gateway
+	@echo
+	@$(GATEWAY) demo
+
+test: setup-test
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo build --locked --bin airudder-gateway
+	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
+	cargo test --locked
+
+bench: setup-test
+	cargo bench --locked --bench envelope
+
+bench-peers: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/peers/run
