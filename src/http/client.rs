@@ -143,8 +143,8 @@ impl Client {
         Err(failure)
     }
 
-    /// Sends a whole request and waits for the head of its final answer. `credentials` are the head's last
-    /// lines, each ended by CR LF.
+    /// Sends a whole request and waits for the head of its final answer. `credentials`, one after the other,
+    /// are the head's last lines, each ended by CR LF.
     ///
     /// An answer that comes before the body was taken whole is returned like any other.
     ///
@@ -154,11 +154,12 @@ impl Client {
         &self,
         connection: Connection,
         head: &RequestHead,
-        credentials: &[u8],
+        credentials: [&[u8]; 3],
         body: &[u8],
     ) -> Result<Answer, SendError> {
         let mut sending = self.sending(connection, head, false);
-        sending.write_whole(&mut [head.as_bytes(), credentials, b"\r\n", body].map(IoSlice::new)).await?;
+        let [a, b, c] = credentials;
+        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n", body].map(IoSlice::new)).await?;
         sending.finish().await
     }
 
@@ -170,11 +171,12 @@ impl Client {
         &self,
         connection: Connection,
         head: &RequestHead,
-        credentials: &[u8],
+        credentials: [&[u8]; 3],
         chunked: bool,
     ) -> Result<Sending, SendError> {
         let mut sending = self.sending(connection, head, chunked);
-        sending.write_whole(&mut [head.as_bytes(), credentials, b"\r\n"].map(IoSlice::new)).await?;
+        let [a, b, c] = credentials;
+        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n"].map(IoSlice::new)).await?;
         Ok(sending)
     }
 
@@ -260,10 +262,10 @@ impl Sending {
         if self.chunked {
             self.write_whole(&mut [IoSlice::new(b"0\r\n\r\n")]).await?;
         }
-        let Self { wire, timeouts, bodyless, refused_more, .. } = self;
+        let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
         let left = wire.written() > 0;
-        let mut session = HttpSession::new(wire);
-        session.read_timeout = Some(if refused_more { EARLY_ANSWER } else { timeouts.read });
+        wire.allow_silence(if refused_more { EARLY_ANSWER } else { timeouts.read });
+        let mut session = Box::new(HttpSession::new(wire));
         let failed = |cause| SendError { left, cause };
         loop {
             session.read_response().await.map_err(|error| failed(SendCause::from_error(&error)))?;
@@ -312,7 +314,8 @@ impl Sending {
 
 /// An answer whose head was read.
 pub(crate) struct Answer {
-    session: HttpSession,
+    // Boxed, because an answer changes hands several times and the session is large.
+    session: Box<HttpSession>,
     spent: bool,
 }
 
@@ -348,9 +351,10 @@ impl ConnectError {
 
 impl SendCause {
     fn from_error(error: &pingora::Error) -> Self {
-        use pingora::ErrorType::{InvalidHTTPHeader, ReadTimedout};
+        use pingora::ErrorType::InvalidHTTPHeader;
+        let io = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
         match error.etype() {
-            ReadTimedout => Self::Timeout,
+            _ if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) => Self::Timeout,
             InvalidHTTPHeader => Self::Malformed,
             _ => Self::Closed,
         }

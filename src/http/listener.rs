@@ -4,8 +4,10 @@
 //! to the end of the header, so a header that trickles ends. An idle connection waits without a buffer of
 //! its own being touched, and closes when the gateway drains. It never looks into a request.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::patience::Patience;
 use super::wire::Wire;
 
 /// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
@@ -101,11 +104,12 @@ impl<A: App> Service for Listener<A> {
             return;
         };
         let slots = Arc::new(Semaphore::new(self.rules.max_connections));
-        let mut draining = self.drain.watch();
+        let drain = self.drain.clone();
+        let mut draining = pin!(drain.begun());
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&socket, &slots) => accepted,
-                _ = draining.wait_for(|&stopping| stopping) => return,
+                () = &mut draining => return,
                 _ = stop.changed() => return,
             };
             match accepted {
@@ -148,20 +152,23 @@ async fn accept(
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
 async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, drain: &Drain) {
     let mut stream: Stream = Box::new(Wire::downstream(Box::new(stream)));
-    let mut patience = rules.header_timeout;
+    let (mut patience, mut allowed) = (Patience::default(), rules.header_timeout);
     let mut rest = None;
-    let mut draining = drain.watch();
+    let mut draining = pin!(drain.begun());
     loop {
         let begun = match rest.take() {
             Some(begun) => begun,
             None => {
                 let mut begun = BytesMut::with_capacity(FIRST_READ);
                 let read = tokio::select! {
-                    read = timeout(patience, stream.read_buf(&mut begun)) => read,
-                    _ = draining.wait_for(|&stopping| stopping) => return,
+                    biased;
+                    read = stream.read_buf(&mut begun) => read,
+                    () = poll_fn(|cx| patience.poll_over(cx, allowed)) => return,
+                    () = &mut draining => return,
                 };
+                patience.heard();
                 match read {
-                    Ok(Ok(n)) if n > 0 => begun,
+                    Ok(n) if n > 0 => begun,
                     _ => return,
                 }
             }
@@ -195,7 +202,7 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         let Ok(Some(reusable)) = session.reuse().await else { return };
         (stream, rest) = reusable.into_parts();
         rest = rest.filter(|bytes| !bytes.is_empty());
-        patience = rules.keepalive_timeout;
+        allowed = rules.keepalive_timeout;
     }
 }
 
@@ -241,8 +248,9 @@ impl Drain {
         }))
     }
 
-    fn watch(&self) -> watch::Receiver<bool> {
-        self.0.stopping.subscribe()
+    /// Ready once the gateway drains.
+    async fn begun(&self) {
+        let _ = self.0.stopping.subscribe().wait_for(|&stopping| stopping).await;
     }
 
     fn enter(&self) -> InFlight {

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -20,6 +21,8 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::patience::Patience;
 
 /// The largest write that is kept back to leave with the next one: a head, not a body.
 const HOLD_LIMIT: usize = 8 * 1024;
@@ -37,12 +40,24 @@ pub(crate) struct Wire {
     /// Whether this is the asking side, where an answer may arrive while a write is stuck.
     asks: bool,
     ahead: BytesMut,
+    /// How long a read may be silent; `None`: somebody else watches.
+    allowed: Option<Duration>,
+    patience: Patience,
 }
 
 impl Wire {
     /// For the answering side: a head is held until the body or a flush.
     pub(crate) fn downstream(inner: Stream) -> Self {
-        Self { inner, held: BytesMut::new(), at_start: true, written: 0, asks: false, ahead: BytesMut::new() }
+        Self {
+            inner,
+            held: BytesMut::new(),
+            at_start: true,
+            written: 0,
+            asks: false,
+            ahead: BytesMut::new(),
+            allowed: None,
+            patience: Patience::default(),
+        }
     }
 
     /// For the asking side, which writes head and body together itself: nothing is held.
@@ -60,10 +75,17 @@ impl Wire {
         !self.ahead.is_empty()
     }
 
+    /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
+    pub(crate) fn allow_silence(&mut self, allowed: Duration) {
+        self.allowed = Some(allowed);
+    }
+
     /// Makes it ready for the next request on the same connection.
     pub(crate) fn restart(&mut self) {
         self.written = 0;
         self.at_start = true;
+        self.allowed = None;
+        self.patience.heard();
     }
 
     /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
@@ -174,7 +196,19 @@ impl AsyncRead for Wire {
             buf.put_slice(&self.ahead.split_to(taken));
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        match (this.allowed, &read) {
+            (None, _) => read,
+            (Some(allowed), Poll::Pending) => {
+                ready!(this.patience.poll_over(cx, allowed));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            (Some(_), Poll::Ready(_)) => {
+                this.patience.heard();
+                read
+            }
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use super::Outbound;
 use super::account::Account;
 use super::call::{Received, Stop};
 use super::record::{Phase, Record};
-use crate::clock;
 use crate::http::client::{Answer, SendCause};
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::Admitted;
@@ -61,7 +60,6 @@ pub(super) async fn judge(
     admitted: &Admitted,
     record: &mut Record<'_>,
 ) -> Result<Judged, Stop> {
-    let at = clock::now();
     let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
     let status = head.status;
     let bodyless =
@@ -118,7 +116,7 @@ pub(super) async fn judge(
     };
     received.account.series.body_code(judged.code);
     record.platform_code = judged.code;
-    record.spent(Phase::Open, at);
+    record.lap(Phase::Open);
     Ok(judged)
 }
 

@@ -13,7 +13,6 @@ use super::account::Sealing;
 use super::call::{Length, Received, Stop};
 use super::query;
 use super::record::{Phase, Record};
-use crate::clock;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;
@@ -108,13 +107,15 @@ pub(super) async fn collect(
     let repaired =
         received.query.as_deref().map(|query| if rules.repair_plus { query::repair_plus(query) } else { query.into() });
     let seals_query = received.sealing.filter(|_| sealed_body.is_none());
-    let at = clock::now();
+    if sealed_body.is_none() {
+        record.skip();
+    }
     let (query, signed) = match seals_query {
         Some(sealing) => seal_query(sealing, repaired.as_deref(), &received.method),
         None => (repaired.map(|query| Bytes::copy_from_slice(query.as_bytes())), sealed_body),
     };
     if seals_query.is_some() {
-        record.spent(Phase::Seal, at);
+        record.lap(Phase::Seal);
     }
     let body_length = match (&rest, received.length) {
         (Some(_), Length::Unknown) => None,
@@ -145,13 +146,12 @@ async fn seal_body(
         if plain > rules.max_body {
             return Err(Refusal::BodyTooLarge.into());
         }
-        let at = clock::now();
+        record.skip();
         sealer.push(&piece);
-        record.spent(Phase::Seal, at);
+        record.lap(Phase::Seal);
     }
-    let at = clock::now();
     let sealed = sealer.finish();
-    record.spent(Phase::Seal, at);
+    record.lap(Phase::Seal);
     Ok((sealed, plain == 0))
 }
 

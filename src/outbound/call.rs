@@ -14,7 +14,6 @@ use super::login;
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
-use crate::clock;
 use crate::http::head;
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
@@ -85,13 +84,12 @@ pub(super) async fn carry<'a>(
     }
 
     // 2. Admit: memory first, then the body.
-    let at = clock::now();
     let admitted = outbound
         .budget
         .admit(body::room(&received, &outbound.rules))
         .await
         .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
-    record.spent(Phase::LimitWait, at);
+    record.lap(Phase::LimitWait);
 
     // 3. and 5. Collect, sealing what arrives as it arrives.
     let Collected { outgoing, mut admitted, rest } =
@@ -101,7 +99,6 @@ pub(super) async fn carry<'a>(
     // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
     let mut replayed = false;
     let judged = loop {
-        let at = clock::now();
         let token = match &received.operation.auth {
             Auth::Token(family) => {
                 let current = received.account.tokens(*family).current();
@@ -109,7 +106,7 @@ pub(super) async fn carry<'a>(
             }
             _ => None,
         };
-        record.spent(Phase::Token, at);
+        record.lap(Phase::Token);
 
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
@@ -203,7 +200,6 @@ async fn deliver(
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let at = clock::now();
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
     let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
@@ -225,7 +221,7 @@ async fn deliver(
         account.client.release(answer).await;
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
-    record.spent(Phase::Deliver, at);
+    record.lap(Phase::Deliver);
     Ok(())
 }
 

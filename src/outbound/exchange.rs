@@ -11,7 +11,6 @@ use super::body::{Outgoing, next_piece};
 use super::call::{Length, Received, Stop, gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
-use crate::clock;
 use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
@@ -24,15 +23,14 @@ pub(super) async fn once(
     token: Option<&Token>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
+    let credentials = Credentials::new(received, token);
     let mut fresh = false;
     loop {
         let connection = connect(received, fresh, record).await?;
         let first = connection.reused() || !fresh;
-        let at = clock::now();
         record.sent = Sent::Unknown;
-        let credentials = credentials(received, token);
-        let sent = received.account.client.send(connection, &outgoing.head, &credentials, &outgoing.body).await;
-        record.spent(Phase::Platform, at);
+        let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
+        record.lap(Phase::Platform);
         match sent {
             Ok(answer) => return Ok(answer),
             // A closed connection, found before a byte left or on a call that does no harm: once more.
@@ -54,10 +52,10 @@ pub(super) async fn stream(
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
     let connection = connect(received, true, record).await?;
-    let at = clock::now();
     record.sent = Sent::Unknown;
+    let credentials = Credentials::new(received, token);
     let chunked = received.length == Length::Unknown;
-    let begun = received.account.client.begin(connection, &outgoing.head, &credentials(received, token), chunked).await;
+    let begun = received.account.client.begin(connection, &outgoing.head, credentials.parts(), chunked).await;
     let mut sending = begun.map_err(|error| unanswered(received, error, record))?;
     if !outgoing.body.is_empty() {
         sending.write(&outgoing.body).await.map_err(|error| unanswered(received, error, record))?;
@@ -83,14 +81,13 @@ pub(super) async fn stream(
             () = gone(session) => return Err(Stop::ClientGone),
         }
     };
-    record.spent(Phase::Platform, at);
+    record.lap(Phase::Platform);
     finished.map_err(|error| unanswered(received, error, record))
 }
 
 async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
-    let at = clock::now();
     let connected = received.account.client.connect(fresh).await;
-    record.spent(Phase::Connect, at);
+    record.lap(Phase::Connect);
     match connected {
         Ok(connection) => {
             let outcome = if connection.reused() { ConnectionOutcome::Reused } else { ConnectionOutcome::New };
@@ -112,22 +109,32 @@ async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) 
 
 /// The lines that prove whose call it is. They come last and from here only, so that nothing a program
 /// sends can remove or replace them.
-fn credentials(received: &Received<'_>, token: Option<&Token>) -> Zeroizing<Vec<u8>> {
-    let mut lines = Zeroizing::new(Vec::with_capacity(128));
-    let mut line = |name: &[u8], value: &[u8]| {
-        for part in [name, b": ", value, b"\r\n"] {
-            lines.extend_from_slice(part);
+struct Credentials<'a> {
+    token: Option<&'a Token>,
+    /// The configured headers, joined.
+    lines: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Credentials<'a> {
+    fn new(received: &Received<'_>, token: Option<&'a Token>) -> Self {
+        let mut lines = Zeroizing::new(Vec::new());
+        if let Auth::Headers(headers) = &received.operation.auth {
+            for (name, value) in headers {
+                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
         }
-    };
-    if let Some(token) = token {
-        line(b"Authorization", token.header_value().as_bytes());
+        Self { token, lines }
     }
-    if let Auth::Headers(headers) = &received.operation.auth {
-        for (name, value) in headers {
-            line(name.as_str().as_bytes(), value.as_bytes());
+
+    /// What goes between the head and the empty line.
+    fn parts(&self) -> [&[u8]; 3] {
+        match self.token {
+            Some(token) => [b"Authorization: ", token.header_value().as_bytes(), b"\r\n"],
+            None => [&self.lines, b"", b""],
         }
     }
-    lines
 }
 
 fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>) -> Stop {

@@ -85,12 +85,14 @@ pub(crate) struct Record<'a> {
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
     started: Instant,
+    looked: Instant,
     phases: [Duration; PHASES.len()],
 }
 
 impl<'a> Record<'a> {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
+        let now = clock::now();
         Self {
             request_id: RequestId::next(),
             program: "-",
@@ -105,22 +107,31 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
-            started: clock::now(),
+            started: now,
+            looked: now,
             phases: [Duration::ZERO; PHASES.len()],
         }
     }
 
-    /// Adds the time since `since` to a phase; returns now, so that phases can follow each other.
-    pub(crate) fn spent(&mut self, phase: Phase, since: Instant) -> Instant {
+    /// Counts the time since the last look at the clock as a phase's.
+    pub(crate) fn lap(&mut self, phase: Phase) {
         let now = clock::now();
-        self.phases[phase as usize] += now.saturating_duration_since(since);
-        now
+        self.phases[phase as usize] += now.saturating_duration_since(self.looked);
+        self.looked = now;
+    }
+
+    /// The time since the last look at the clock is no phase's: the program's own, say.
+    pub(crate) fn skip(&mut self) {
+        self.looked = clock::now();
     }
 
     /// Writes the log line and the observations. Consumes the record: a call ends once.
-    pub(crate) fn finish(self, end: End, series: &CallSeries) {
+    pub(crate) fn finish(mut self, end: End, series: &CallSeries) {
         let metrics = &series.metrics;
-        let took = clock::now().saturating_duration_since(self.started);
+        if !matches!(end, End::Answered) {
+            self.skip();
+        }
+        let took = self.looked.saturating_duration_since(self.started);
         let (outcome, fault) = match end {
             End::Answered => ("answered", blamed(self.status, self.platform_code)),
             End::Refused(refusal) => (refusal.word(), refusal.fault()),

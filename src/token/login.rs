@@ -73,7 +73,7 @@ impl Login for HttpLogin {
             ConnectError::Untrusted => LoginError::Untrusted,
             ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
         })?;
-        let mut answer = self.client.send(connection, &head, b"", body).await.map_err(unanswered)?;
+        let mut answer = self.client.send(connection, &head, [b"", b"", b""], body).await.map_err(unanswered)?;
         let (status, retry_after) = answer
             .head()
             .map(|head| (head.status.as_u16(), head.headers.get(header::RETRY_AFTER).and_then(read_retry_after)))
