@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
+mod output;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
