@@ -238,8 +238,8 @@ impl Sending {
     /// # Errors
     /// As [`Client::send`].
     pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<(), SendError> {
+        // Written as a chunk, an empty piece would end the body, and what follows would be another request.
         if piece.is_empty() {
-            // An empty chunk would end the body.
             return Ok(());
         }
         if !self.chunked {
@@ -325,7 +325,7 @@ impl Answer {
         self.session.resp_header()
     }
 
-    /// The next piece of the body, `None` at its end.
+    /// The next piece of the body, `None` at its end. A piece can be empty: a read ended inside a chunk's size line.
     ///
     /// # Errors
     /// The body ended early, was not framed as HTTP/1.1 says, or did not come in time.

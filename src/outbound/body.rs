@@ -23,6 +23,10 @@ use crate::reply::Refusal;
 /// The most of an unsealed body of unknown length that is looked at before it streams.
 const PIECE: usize = 64 * 1024;
 
+/// A chunked body of at most this doubles its buffer as it grows; a larger one gets all that it was admitted for at
+/// once, because a buffer that moves needs up to three times its size.
+const DOUBLES: usize = 1024 * 1024;
+
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
     /// Without credentials, which each try adds.
@@ -82,12 +86,7 @@ pub(super) async fn collect(
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
     }
-    if received.length != Length::None {
-        session.set_read_timeout(Some(rules.body_timeout));
-        if session.is_expecting_continue() {
-            session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
-        }
-    }
+    invite(session, rules).await?;
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
@@ -126,6 +125,21 @@ pub(super) async fn collect(
     Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
 }
 
+/// Gets ready to read the body; tells a program that waits for it to send it.
+pub(super) async fn invite(session: &mut HttpSession, rules: &config::Outbound) -> Result<(), Stop> {
+    if session.is_body_done() {
+        return Ok(());
+    }
+    session.set_read_timeout(Some(rules.body_timeout));
+    if session.is_expecting_continue() {
+        // An interim answer is no reason to close, though it is written before the body was read.
+        session.set_close_on_response_before_downstream_finish(false);
+        session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
+        session.set_close_on_response_before_downstream_finish(true);
+    }
+    Ok(())
+}
+
 /// Seals each piece as it arrives. Also says whether there was nothing at all.
 async fn seal_body(
     session: &mut HttpSession,
@@ -141,10 +155,14 @@ async fn seal_body(
     let mut sealer: Sealer = sealing.cipher.sealer(declared);
     let mut plain = 0;
     while let Some(piece) = next_piece(session).await? {
+        let before = plain;
         plain += piece.len();
         record.bytes_in = plain as u64;
         if plain > rules.max_body {
             return Err(Refusal::BodyTooLarge.into());
+        }
+        if declared.is_none() && before <= DOUBLES && plain > DOUBLES {
+            sealer.expect(rules.max_body);
         }
         record.skip();
         sealer.push(&piece);
@@ -168,6 +186,9 @@ async fn hold_body(
     };
     while let Some(piece) = next_piece(session).await? {
         record.bytes_in += piece.len() as u64;
+        if received.length == Length::Unknown && held.len() <= DOUBLES && held.len() + piece.len() > DOUBLES {
+            held.reserve(rules.max_body - held.len());
+        }
         held.extend_from_slice(&piece);
         // One more piece has to fit into what was admitted.
         if received.length == Length::Unknown && held.len() + PIECE > rules.max_body {
@@ -177,13 +198,19 @@ async fn hold_body(
     Ok((held.freeze(), false))
 }
 
-/// The next piece of the program's body, `None` at its end.
+/// The next piece of the program's body, never an empty one, `None` at its end.
 pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes>, Stop> {
-    session.read_body_bytes().await.map_err(|error| match error.etype() {
-        pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-        pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
-        _ => Refusal::BodyIncomplete.into(),
-    })
+    loop {
+        let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
+            pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
+            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
+            _ => Stop::from(Refusal::BodyIncomplete),
+        })?;
+        // A read that ends inside a chunk's size line yields nothing yet.
+        if read.as_ref().is_none_or(|piece| !piece.is_empty()) {
+            return Ok(read);
+        }
+    }
 }
 
 /// The sealed query, raw: the bare base64 text with literal `+ / =`, no parameter name.

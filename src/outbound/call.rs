@@ -19,6 +19,10 @@ use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
 
+/// Why a body that streamed went out once: not "a fresh token too".
+const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
+                        token; send it again";
+
 /// How a call stopped before the program had its whole answer.
 pub(super) enum Stop {
     /// Answer with this instead.
@@ -80,7 +84,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, record, family).await;
+        return login::answer(session, &received, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
@@ -121,7 +125,10 @@ pub(super) async fn carry<'a>(
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account).await;
                 received.account.tokens(*family).refused(token.generation()).await;
-                if replayed || rest.is_some() {
+                if rest.is_some() {
+                    return Err(Reply { detail: Some(NOT_HELD), ..Refusal::TokenRefused.into() }.into());
+                }
+                if replayed {
                     return Err(Refusal::TokenRefused.into());
                 }
                 replayed = true;
@@ -164,6 +171,7 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     record.account = &account.name;
 
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadRequest)?;
+    let target = head::path_and_query(target);
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let operation = outbound.routes.find(&request.method, path);
     record.operation = &operation.name;
@@ -202,9 +210,12 @@ async fn deliver(
 ) -> Result<(), Stop> {
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
-    let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
-    if chunked {
-        head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+    if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if session.is_http11() {
+            head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+        } else {
+            session.set_server_keepalive(None);
+        }
     }
     head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
@@ -215,6 +226,10 @@ async fn deliver(
     }
     if let Some(mut answer) = rest {
         while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+            // Written as a chunk, an empty piece would end the body.
+            if piece.is_empty() {
+                continue;
+            }
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }

@@ -50,6 +50,8 @@ pub enum FaultKind {
         #[serde(default)]
         ms: Option<u64>,
     },
+    /// No answer until the simulator is told to let go, then the usual one.
+    Hold,
     /// The connection ends when the header was read.
     CutBeforeBody {
         /// With a reset.
@@ -82,6 +84,16 @@ pub enum FaultKind {
     NoDigest,
     /// Sealed, with a character that base64 does not have.
     BadBase64,
+    /// Sealed, with only the beginning of its text.
+    Shortened {
+        /// Characters that are left.
+        to: usize,
+    },
+    /// These bytes in place of an answer, as they are, and then the connection ends.
+    Raw {
+        /// The status line and all that follows.
+        text: String,
+    },
     /// 413 before the body is read.
     Early {
         /// What happens to the body.

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use super::answer::{Answer, Payload, Shape};
 use super::auth::{self, Family, Refused};
@@ -53,6 +54,8 @@ struct Call {
     head: Parts,
     entry: EntryId,
     fault: Option<FaultKind>,
+    /// Changes when those that are held may go on.
+    released: watch::Receiver<u64>,
     busy: Busy,
 }
 
@@ -65,19 +68,22 @@ enum Sealing {
     WrongDigest,
     NoDigest,
     BadBase64,
+    Shortened(usize),
 }
 
 impl Call {
     /// Records the header, and takes the fault that strikes.
     fn begin(platform: Arc<Platform>, line: Arc<Line>, head: Parts, busy: Busy) -> Self {
         let path = head.uri.path();
+        // Before it is counted: whoever saw it counted may let it go.
+        let released = platform.released.subscribe();
         let entry = platform.records.begin(path, |at| received(&line, &head, at));
         let fault = platform.faults.take(path);
         platform.changed();
-        Self { platform, line, head, entry, fault, busy }
+        Self { platform, line, head, entry, fault, released, busy }
     }
 
-    async fn run(self, body: Incoming) -> Response<Outgoing> {
+    async fn run(mut self, body: Incoming) -> Response<Outgoing> {
         match self.fault {
             Some(FaultKind::CutBeforeBody { reset }) => self.end(Bytes::new(), End::cut(reset)).await,
             Some(FaultKind::Early { rest }) => {
@@ -97,8 +103,10 @@ impl Call {
             self.end(Bytes::new(), End::Cut).await
         };
         self.pause().await;
-        if let Some(FaultKind::CutBeforeAnswer { reset }) = self.fault {
-            self.end(Bytes::new(), End::cut(reset)).await;
+        match &self.fault {
+            Some(FaultKind::CutBeforeAnswer { reset }) => self.end(Bytes::new(), End::cut(*reset)).await,
+            Some(FaultKind::Raw { text }) => self.end(text.clone().into(), End::Proper).await,
+            _ => {}
         }
         let (answer, sealing) = match &body {
             Collected::Whole(body) => self.operate(body),
@@ -110,7 +118,7 @@ impl Call {
     }
 
     /// Latency, and the fault that is made of time.
-    async fn pause(&self) {
+    async fn pause(&mut self) {
         let options = &self.platform.options;
         let latency = options.latency + self.platform.noise.up_to(options.jitter);
         if !latency.is_zero() {
@@ -119,6 +127,10 @@ impl Call {
         match self.fault {
             Some(FaultKind::Hang { ms: Some(ms) }) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Some(FaultKind::Hang { ms: None }) => future::pending().await,
+            Some(FaultKind::Hold) => {
+                // An error means that the simulator stops, and this task with it.
+                let _ = self.released.changed().await;
+            }
             _ => {}
         }
     }
@@ -168,15 +180,16 @@ impl Call {
             None => None,
         };
         let raw_query = self.head.uri.query().map(str::as_bytes);
-        let input = match &opened {
+        // A probe takes any bytes, and a hundred megabytes of them are no form.
+        let input = || match &opened {
             None => Input::new(raw_query, body),
             Some(query) if body.is_empty() => Input::new(Some(query), &[]),
             Some(body) => Input::new(raw_query, body),
         };
         let answer = match login {
-            Some(family) => auth::login(family, &input, options, &self.platform.tokens),
+            Some(family) => auth::login(family, &input(), options, &self.platform.tokens),
             None => probes::answer(&self.head, body, opened.as_deref())
-                .unwrap_or_else(|| operations::answer(&self.platform, &self.head.method, path, &input)),
+                .unwrap_or_else(|| operations::answer(&self.platform, &self.head.method, path, &input())),
         };
         (answer, self.fault_sealing(as_asked))
     }
@@ -225,6 +238,7 @@ impl Call {
             Some(FaultKind::WrongDigest) => Sealing::WrongDigest,
             Some(FaultKind::NoDigest) => Sealing::NoDigest,
             Some(FaultKind::BadBase64) => Sealing::BadBase64,
+            Some(FaultKind::Shortened { to }) => Sealing::Shortened(to),
             _ => as_asked,
         }
     }
@@ -266,11 +280,15 @@ impl Call {
             _ => sealed.signed,
         };
         let mut text = sealed.text;
-        if sealing == Sealing::BadBase64 {
-            let mut bytes = text.to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] = b'*';
-            text = bytes.into();
+        match sealing {
+            Sealing::BadBase64 => {
+                let mut bytes = text.to_vec();
+                let middle = bytes.len() / 2;
+                bytes[middle] = b'*';
+                text = bytes.into();
+            }
+            Sealing::Shortened(to) => text.truncate(to),
+            _ => {}
         }
         answer.payload = Payload::Bytes(text);
         let mut headers = vec![(IS_ENCRYPTED, HeaderValue::from_static("1"))];
