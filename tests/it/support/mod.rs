@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
+mod output;
 pub(crate) mod platform;
 pub(crate) mod script;
 
