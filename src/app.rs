@@ -24,8 +24,12 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::program::Programs;
+use crate::outbound::record::CallSeries;
 use crate::outbound::route::Routes;
 use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
+
+/// How often idle connections are looked at, so that one the platform closed does not stay half open.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the names of the platforms are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -80,7 +84,7 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            metrics,
+            series: CallSeries::new(metrics),
         };
         let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
             StartError(format!(
@@ -193,12 +197,15 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<M
         };
         Cache::new(account.token, login, observer)
     };
+    // Every account needs this token, so its absence shows from the start on.
+    metrics.token_expiry.with_label_values(&[&account.name, "cloud"]).set(0);
     Account {
         name: account.name.clone(),
         cloud: tokens(Family::Cloud, "cloud"),
         call_centre: tokens(Family::CallCentre, "call_centre"),
         client,
         sealing,
+        series: metrics.account(&account.name),
     }
 }
 
@@ -260,16 +267,23 @@ impl BackgroundService for Upkeep {
             tokio::spawn(account.call_centre.clone().keep_fresh_while_used(stopped(shutdown.clone())));
         }
         let mut shutdown = shutdown;
+        let (mut sweep, mut resolve) = (tokio::time::interval(SWEEP_EVERY), tokio::time::interval(RESOLVE_EVERY));
         loop {
-            for account in &self.accounts {
-                if let Err(error) = account.client.resolve().await {
-                    let account = account.name.as_str();
-                    tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
-                }
-            }
             tokio::select! {
-                () = tokio::time::sleep(RESOLVE_EVERY) => {}
+                _ = sweep.tick() => self.accounts.iter().for_each(|account| account.client.sweep()),
+                _ = resolve.tick() => self.resolve().await,
                 _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+impl Upkeep {
+    async fn resolve(&self) {
+        for account in &self.accounts {
+            if let Err(error) = account.client.resolve().await {
+                let account = account.name.as_str();
+                tracing::warn!(account, kind = ?error.kind(), "the platform's name does not resolve; keeping the known addresses");
             }
         }
     }

@@ -73,6 +73,7 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
+    stamp: Stamp,
     writing: bool,
     hurry: bool,
 }
@@ -109,6 +110,25 @@ impl Queue {
     }
 }
 
+/// The time as text, written anew once a millisecond.
+#[derive(Default)]
+struct Stamp {
+    millis: u64,
+    text: String,
+}
+
+impl Stamp {
+    fn now(&mut self) -> &str {
+        let millis = clock::wall_millis();
+        if millis != self.millis {
+            self.millis = millis;
+            self.text.clear();
+            let _ = clock::write_rfc3339(millis, &mut self.text);
+        }
+        &self.text
+    }
+}
+
 struct Lines {
     format: LogFormat,
     queue: Arc<Queue>,
@@ -128,8 +148,9 @@ impl Subscriber for Lines {
             return;
         }
         let was_empty = state.waiting.is_empty();
-        let mut line = Line { out: Text(&mut state.waiting), json: self.format == LogFormat::Json };
-        line.write(event);
+        let State { waiting, stamp, .. } = &mut *state;
+        let mut line = Line { out: Text(waiting), json: self.format == LogFormat::Json };
+        line.write(event, stamp.now());
         drop(state);
         if was_empty {
             self.queue.filled.notify_one();
@@ -152,16 +173,17 @@ struct Line<'a> {
 
 impl Line<'_> {
     // Writing into memory cannot fail, so the results below say nothing.
-    fn write(&mut self, event: &Event<'_>) {
+    fn write(&mut self, event: &Event<'_>, time: &str) {
         let metadata = event.metadata();
         let target = metadata.target().split("::").nth(1).unwrap_or(metadata.target());
         if self.json {
-            self.out.0.extend_from_slice(b"{\"time\":\"");
-            let _ = clock::write_rfc3339(clock::wall_millis(), &mut self.out);
-            let _ = write!(self.out, "\",\"level\":\"{}\",\"target\":\"{target}\"", metadata.level());
+            for part in
+                ["{\"time\":\"", time, "\",\"level\":\"", metadata.level().as_str(), "\",\"target\":\"", target, "\""]
+            {
+                self.out.0.extend_from_slice(part.as_bytes());
+            }
         } else {
-            let _ = clock::write_rfc3339(clock::wall_millis(), &mut self.out);
-            let _ = write!(self.out, " {:5} {target}", metadata.level());
+            let _ = write!(self.out, "{time} {:5} {target}", metadata.level());
         }
         event.record(self);
         self.out.0.extend_from_slice(if self.json { b"}\n" } else { b"\n" });
@@ -200,19 +222,23 @@ impl Visit for Line<'_> {
         self.text(field, format_args!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
+        self.name(field);
+        let quote: &[u8] = if self.json { b"\"" } else { b"" };
+        self.out.0.extend_from_slice(quote);
+        let _ = Escaped(&mut self.out).write_str(value);
+        self.out.0.extend_from_slice(quote);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.name(field);
-        let _ = write!(self.out, "{value}");
+        self.out.0.extend_from_slice(if value { b"true" } else { b"false" });
     }
 }
 

@@ -118,6 +118,21 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// The series of one account that every call touches, found once.
+    pub fn account(&self, account: &str) -> AccountSeries {
+        AccountSeries {
+            answers: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| self.answers.with_label_values(&[account, code])),
+            body_codes: ["ok", "failing", "none"].map(|outcome| self.body_codes.with_label_values(&[account, outcome])),
+            connections: ["new", "reused", "replaced", "failed"]
+                .map(|outcome| self.upstream_connections.with_label_values(&[account, outcome])),
+        }
+    }
+
+    /// The histograms of the phases, in the order of `names`.
+    pub fn phases<const N: usize>(&self, names: [&str; N]) -> [Histogram; N] {
+        names.map(|name| self.phase_seconds.with_label_values(&[name]))
+    }
+
     /// The exposition text, version 0.0.4.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32 * 1024);
@@ -131,6 +146,49 @@ impl Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The series of one account that every call touches.
+#[derive(Debug)]
+pub struct AccountSeries {
+    answers: [IntCounter; 5],
+    body_codes: [IntCounter; 3],
+    connections: [IntCounter; 4],
+}
+
+/// How a connection to the platform came about.
+#[derive(Debug, Clone, Copy)]
+pub enum ConnectionOutcome {
+    /// Made for this call.
+    New,
+    /// Taken from the pool.
+    Reused,
+    /// Found closed, and another one was used.
+    Replaced,
+    /// Not made.
+    Failed,
+}
+
+impl AccountSeries {
+    /// An answer of the platform with this HTTP status.
+    pub fn answered(&self, status: u16) {
+        self.answers[usize::from((status / 100).clamp(1, 5)) - 1].inc();
+    }
+
+    /// What the code in an answer's body said; `None` when there was none to read.
+    pub fn body_code(&self, code: Option<i64>) {
+        let outcome = match code {
+            Some(0 | 200) => 0,
+            Some(_) => 1,
+            None => 2,
+        };
+        self.body_codes[outcome].inc();
+    }
+
+    /// A connection was made, taken, replaced, or not to be had.
+    pub fn connected(&self, outcome: ConnectionOutcome) {
+        self.connections[outcome as usize].inc();
     }
 }
 
@@ -182,7 +240,80 @@ impl Declare<'_> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::core::Collector;
+    use prometheus::proto::MetricFamily;
+
     use super::*;
+
+    /// Every family as `name`, type and labels, in the order of names. A field that is missing here does not compile.
+    fn declared(metrics: &Metrics) -> Vec<String> {
+        let Metrics {
+            registry,
+            calls,
+            refusals,
+            answers,
+            body_codes,
+            call_seconds,
+            phase_seconds,
+            calls_in_flight,
+            replays,
+            token_refreshes,
+            token_expiry,
+            crypto_failures,
+            upstream_connections,
+            memory_in_use,
+            memory_budget,
+            log_dropped,
+        } = metrics;
+        let ours: [&dyn Collector; 15] = [
+            calls,
+            refusals,
+            answers,
+            body_codes,
+            call_seconds,
+            phase_seconds,
+            calls_in_flight,
+            replays,
+            token_refreshes,
+            token_expiry,
+            crypto_failures,
+            upstream_connections,
+            memory_in_use,
+            memory_budget,
+            log_dropped,
+        ];
+        let row = |family: &MetricFamily, labels: Vec<&str>| {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            format!("| `{}` | {kind} | {}", family.name(), labels.join(", ")).trim_end().to_owned()
+        };
+        // A vector without a value is not gathered, so its description is asked; the rest has no field.
+        let mut rows: Vec<_> = ours
+            .iter()
+            .flat_map(|collector| collector.collect().into_iter().zip(collector.desc()))
+            .map(|(family, desc)| row(&family, desc.variable_labels.iter().map(String::as_str).collect()))
+            .collect();
+        for family in registry.gather() {
+            let labels = family.get_metric().first().map_or(Vec::new(), |metric| {
+                metric.get_label().iter().map(prometheus::proto::LabelPair::name).collect()
+            });
+            rows.push(row(&family, labels));
+        }
+        rows.sort();
+        rows.dedup();
+        rows
+    }
+
+    #[test]
+    fn the_page_lists_every_series_and_no_other() {
+        let metrics = Metrics::try_new().expect("no two declarations clash");
+        let page = include_str!("../docs/metrics.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let columns = |line: &str| line.split(" |").take(3).collect::<Vec<_>>().join(" |");
+        let mut listed: Vec<_> = rows.map(columns).collect();
+        listed.sort();
+        assert_eq!(listed, declared(&metrics));
+    }
 
     #[test]
     fn every_series_can_be_declared_and_written() {

@@ -81,6 +81,9 @@ impl Page {
         head.append_header(header::CONTENT_TYPE, self.content_type)?;
         head.append_header(header::CONTENT_LENGTH, self.body.len())?;
         head.append_header(header::CACHE_CONTROL, "no-store")?;
+        if self.status == 405 {
+            head.append_header(header::ALLOW, "GET, HEAD")?;
+        }
         session.write_response_header(Box::new(head)).await?;
         session.write_body(&self.body).await?;
         session.finish_body().await?;
@@ -89,17 +92,16 @@ impl Page {
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, mut session: HttpSession) -> Option<HttpSession> {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
         let request = session.req_header();
         let page = self.page(&request.method, request.uri.path());
         if !session.is_body_done() {
             session.set_server_keepalive(None);
         }
-        page.write(&mut session).await.ok()?;
-        Some(session)
+        page.write(session).await.is_ok()
     }
 
-    async fn refuse(self: &Arc<Self>, mut session: HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
         let status = match fault {
             HeaderFault::TooSlow => 408,
             HeaderFault::TooLarge => 431,
@@ -107,7 +109,7 @@ impl App for Admin {
         };
         let page =
             Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
-        let _ = page.write(&mut session).await;
+        let _ = page.write(session).await;
         session.shutdown().await;
     }
 }

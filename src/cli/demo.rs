@@ -64,13 +64,16 @@ fn show(stay: bool) -> io::Result<()> {
         "/service/cloud/task",
         r#"{"TaskName":"催收-陈小明","RobotID":"5d3f0a9c","Details":[{"Callee":"+6281200000001","Name":"陈小明"}]}"#,
     )?;
-    let case = story.call("find a recording", "GET", "/service/cloud/case?TaskID=7c1e5b0f&Callee=+6281200000001", "")?;
+    let case =
+        story.call("find a recording", "GET", "/service/cloud/case?TaskID=7c1e5b0f&Callee=+6281200000001", "")?;
     let link = serde_json::from_slice::<serde_json::Value>(&case).map_err(io::Error::other)?;
     let link = link["data"]["link"].as_str().ok_or_else(|| io::Error::other("the answer holds no link"))?.to_owned();
     let path = link.splitn(4, '/').nth(3).unwrap_or_default();
     story.call("download it", "GET", &format!("/{path}"), "")?;
 
-    println!("Metrics are at http://{admin}/metrics (Prometheus), readiness at http://{admin}/readyz. Some of them now:");
+    println!(
+        "Metrics are at http://{admin}/metrics (Prometheus), readiness at http://{admin}/readyz. Some of them now:"
+    );
     let (_, page) = ask(admin, "GET", "/metrics", "")?;
     let page = String::from_utf8_lossy(&page).into_owned();
     let shown = ["calls_total{", "token_refreshes_total{", "upstream_connections_total{", "call_seconds_count"];
@@ -80,7 +83,9 @@ fn show(stay: bool) -> io::Result<()> {
         println!("  {line}");
     }
     if stay {
-        println!("\nStill running. Try it: curl -s 'http://{outbound}/service/cloud/detail?TaskID=1'   (Ctrl-C ends it)");
+        println!(
+            "\nStill running. Try it: curl -s 'http://{outbound}/service/cloud/detail?TaskID=1'   (Ctrl-C ends it)"
+        );
         let _ = running.join();
     } else {
         println!("\nThat was all. `airudder-gateway demo --stay` keeps both running for your own curl.");
@@ -104,7 +109,8 @@ impl Story<'_> {
         println!("   program sent     {method} {target} {}", shorten(body.as_bytes()));
         let (status, answer) = ask(self.outbound, method, target, body)?;
         for arrived in self.platform.requests() {
-            let query = arrived.query.as_deref().map(|query| format!("?{}", shorten(query.as_bytes()))).unwrap_or_default();
+            let query =
+                arrived.query.as_deref().map(|query| format!("?{}", shorten(query.as_bytes()))).unwrap_or_default();
             println!("   on the wire      {} {}{query} {}", arrived.method, arrived.path, shorten(&arrived.body));
             let header = |name: &str| arrived.header(name).map(|value| shorten(value.as_bytes())).unwrap_or("-".into());
             println!(

@@ -1,4 +1,5 @@
 //! The command line: one file for each subcommand.
+//! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod check;
 mod demo;

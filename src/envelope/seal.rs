@@ -37,6 +37,7 @@ pub struct Sealer {
     carry: [u8; GROUP],
     filled: usize,
     iv_len: usize,
+    has_iv: bool,
     text: Vec<u8>,
 }
 
@@ -52,12 +53,21 @@ impl Sealer {
                 (Chain::Cbc(iv), BLOCK)
             }
         };
-        let mut text = Vec::new();
+        let has_iv = iv_len > 0;
+        let mut sealer =
+            Self { cipher, chain, digest: Digest::new(), carry, filled: iv_len, iv_len, has_iv, text: Vec::new() };
         if let Some(plain_len) = plain_len {
-            // Refused only for an absurd length; then the text grows as it is written, like without a length.
-            let _ = text.try_reserve_exact(text_len(plain_len, iv_len > 0));
+            sealer.expect(plain_len);
         }
-        Self { cipher, chain, digest: Digest::new(), carry, filled: iv_len, iv_len, text }
+        sealer
+    }
+
+    /// Makes room at once for a plaintext of `plain_len` bytes in all, when that becomes known on the way. Without
+    /// it the text doubles as it grows, and needs up to three times its size while it moves.
+    pub fn expect(&mut self, plain_len: usize) {
+        // Refused only for an absurd length; then the text grows as it is written, like without a length.
+        let more = text_len(plain_len, self.has_iv).saturating_sub(self.text.len());
+        let _ = self.text.try_reserve_exact(more);
     }
 
     /// Takes the next bytes of the plaintext, any number of them.

@@ -1,26 +1,27 @@
 //! The one client: a request leaves in one write over a pooled, verified connection; its answer is read
-//! as it arrives.
+//! as it arrives, by pingora's own reader.
 //!
 //! It says exactly how far a request came, because that decides whether it may be sent again. It never
 //! sends anything twice itself, follows no redirect, and knows nothing of tokens or sealing.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::HttpPeer;
+use pingora_timeout::timeout;
+use tokio::io::AsyncWriteExt;
 
+use super::pool::Pool;
+use super::request::RequestHead;
 use super::wire::Wire;
+use crate::clock;
 use crate::config::{Timeouts, Upstream};
-
-/// Idle connections kept for one upstream. More are closed when they become idle.
-const POOL_SIZE: usize = 1024;
 
 /// How long an answer may take to arrive after the platform stopped taking the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
@@ -28,6 +29,7 @@ const EARLY_ANSWER: Duration = Duration::from_secs(2);
 /// A client of one upstream. Make one for each account: the trusted authorities are part of it.
 pub(crate) struct Client {
     connector: TransportConnector,
+    pool: Pool,
     upstream: Upstream,
     timeouts: Timeouts,
     /// One for each address the name resolved to; replaced as a whole.
@@ -69,10 +71,11 @@ pub(crate) enum SendCause {
 impl Client {
     /// A client that trusts the system's authorities, or only those in the file `ca`.
     pub(crate) fn new(upstream: Upstream, ca: Option<&Path>, timeouts: Timeouts) -> Self {
-        let mut options = ConnectorOptions::new(POOL_SIZE);
+        let mut options = ConnectorOptions::new(0);
         options.ca_file = ca.map(|file| file.to_string_lossy().into_owned());
         Self {
             connector: TransportConnector::new(Some(options)),
+            pool: Pool::new(timeouts.idle),
             upstream,
             timeouts,
             peers: RwLock::new(Arc::new([])),
@@ -105,21 +108,31 @@ impl Client {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A connection from the pool, or a new one. A failed connect goes on to the next address.
+    /// Closes idle connections that nobody will use. To be called now and then.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep(clock::now());
+    }
+
+    /// A connection from the pool, or a new one; `fresh` asks for a new one. A failed connect goes on to the
+    /// next address.
     ///
     /// # Errors
     /// Nothing was sent; the last address's failure.
     pub(crate) async fn connect(&self, fresh: bool) -> Result<Connection, ConnectError> {
-        let peers = self.peers();
+        if !fresh && let Some(wire) = self.pool.take(clock::now()) {
+            return Ok(Connection { wire, reused: true });
+        }
+        let mut peers = self.peers();
+        if peers.is_empty() {
+            let _ = self.resolve().await;
+            peers = self.peers();
+        }
         let first = self.next.load(Ordering::Relaxed);
         let mut failure = ConnectError::Unresolved;
         for turn in 0..peers.len() {
             let peer = &peers[(first + turn) % peers.len()];
-            if !fresh && let Some(stream) = self.connector.reused_stream(peer).await {
-                return Ok(Connection { stream, reused: true, key: peer.reuse_hash() });
-            }
             match self.connector.new_stream(peer).await {
-                Ok(stream) => return Ok(Connection { stream, reused: false, key: peer.reuse_hash() }),
+                Ok(stream) => return Ok(Connection { wire: Box::new(Wire::upstream(stream)), reused: false }),
                 Err(error) => {
                     failure = ConnectError::from_error(&error);
                     // The next call starts at the address that may work.
@@ -130,7 +143,8 @@ impl Client {
         Err(failure)
     }
 
-    /// Sends a whole request and waits for the head of its final answer.
+    /// Sends a whole request and waits for the head of its final answer. `credentials`, one after the other,
+    /// are the head's last lines, each ended by CR LF.
     ///
     /// An answer that comes before the body was taken whole is returned like any other.
     ///
@@ -139,57 +153,65 @@ impl Client {
     pub(crate) async fn send(
         &self,
         connection: Connection,
-        head: Box<RequestHeader>,
+        head: &RequestHead,
+        credentials: [&[u8]; 3],
         body: &[u8],
     ) -> Result<Answer, SendError> {
-        let mut sending = self.begin(connection, head, !body.is_empty()).await?;
-        if !body.is_empty() {
-            sending.write(body).await?;
-        }
+        let mut sending = self.sending(connection, head, false);
+        let [a, b, c] = credentials;
+        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n", body].map(IoSlice::new)).await?;
         sending.finish().await
     }
 
-    /// Starts a request whose body follows in pieces; [`Client::send`] is this for a body in hand.
+    /// Starts a request whose body follows in pieces; `chunked` says that the head declares no length.
     ///
     /// # Errors
     /// As [`Client::send`].
     pub(crate) async fn begin(
         &self,
         connection: Connection,
-        head: Box<RequestHeader>,
-        body_follows: bool,
+        head: &RequestHead,
+        credentials: [&[u8]; 3],
+        chunked: bool,
     ) -> Result<Sending, SendError> {
-        let mut session = HttpSession::new(Box::new(Wire::upstream(connection.stream, body_follows)));
-        session.read_timeout = Some(self.timeouts.read);
-        session.write_timeout = Some(self.timeouts.write);
-        let mut sending = Sending { session, key: connection.key, idle: self.timeouts.idle, refused_more: false };
-        let written = sending.session.write_request_header(head).await.map(|_| ());
-        sending.judge_write(written)?;
+        let mut sending = self.sending(connection, head, chunked);
+        let [a, b, c] = credentials;
+        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n"].map(IoSlice::new)).await?;
         Ok(sending)
+    }
+
+    fn sending(&self, connection: Connection, head: &RequestHead, chunked: bool) -> Sending {
+        Sending {
+            wire: connection.wire,
+            timeouts: self.timeouts,
+            bodyless: head.is_head(),
+            chunked,
+            refused_more: false,
+        }
     }
 
     /// Gives a connection back once its answer was read whole; one that cannot be used again is closed.
     pub(crate) async fn release(&self, answer: Answer) {
-        let Answer { mut session, key, idle, spent } = answer;
+        let Answer { mut session, spent } = answer;
         if spent || !session.is_body_done() {
             session.shutdown().await;
             return;
         }
         session.respect_keepalive();
         let Some(stream) = session.reuse().await else { return };
-        if let Ok(wire) = stream.into_any().downcast::<Wire>()
+        if let Ok(mut wire) = stream.into_any().downcast::<Wire>()
             && !wire.answered_early()
         {
-            self.connector.release_stream(wire.into_inner(), key, Some(idle));
+            wire.restart();
+            self.pool.put(wire, clock::now());
         }
     }
 }
 
 /// A connection that nothing was sent on yet.
 pub(crate) struct Connection {
-    stream: Stream,
+    wire: Box<Wire>,
     reused: bool,
-    key: u64,
 }
 
 impl Connection {
@@ -201,9 +223,10 @@ impl Connection {
 
 /// A request whose head was written.
 pub(crate) struct Sending {
-    session: HttpSession,
-    key: u64,
-    idle: Duration,
+    wire: Box<Wire>,
+    timeouts: Timeouts,
+    bodyless: bool,
+    chunked: bool,
     /// The platform takes no more of the body; it may have answered.
     refused_more: bool,
 }
@@ -211,12 +234,19 @@ pub(crate) struct Sending {
 impl Sending {
     /// Writes a piece of the body. After the platform stopped taking it, further pieces are dropped and
     /// [`Sending::finish`] looks for the answer it gave instead.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
     pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<(), SendError> {
-        if self.refused_more {
+        // Written as a chunk, an empty piece would end the body, and what follows would be another request.
+        if piece.is_empty() {
             return Ok(());
         }
-        let written = self.session.write_body(piece).await.map(|_| ());
-        self.judge_write(written)
+        if !self.chunked {
+            return self.write_whole(&mut [IoSlice::new(piece)]).await;
+        }
+        let size = format!("{:x}\r\n", piece.len());
+        self.write_whole(&mut [size.as_bytes(), piece, b"\r\n"].map(IoSlice::new)).await
     }
 
     /// Whether there is no use in writing more.
@@ -225,55 +255,67 @@ impl Sending {
     }
 
     /// Ends the body and waits for the head of the final answer; interim answers are skipped.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
     pub(crate) async fn finish(mut self) -> Result<Answer, SendError> {
-        if !self.refused_more {
-            let finished = self.session.finish_body().await.map(|_| ());
-            self.judge_write(finished)?;
+        if self.chunked {
+            self.write_whole(&mut [IoSlice::new(b"0\r\n\r\n")]).await?;
         }
-        if self.refused_more {
-            self.session.read_timeout = Some(EARLY_ANSWER);
-        }
+        let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
+        let left = wire.written() > 0;
+        wire.allow_silence(if refused_more { EARLY_ANSWER } else { timeouts.read });
+        let mut session = Box::new(HttpSession::new(wire));
+        let failed = |cause| SendError { left, cause };
         loop {
-            match self.session.read_response().await {
-                Ok(_) => {}
-                Err(error) => return Err(self.failed(SendCause::from_error(&error))),
-            }
-            match self.session.get_status().map(|status| status.as_u16()) {
+            session.read_response().await.map_err(|error| failed(SendCause::from_error(&error)))?;
+            match session.get_status().map(|status| status.as_u16()) {
                 Some(100 | 102..=199) => {}
                 // Nobody asked to switch protocols.
-                Some(101) | None => return Err(self.failed(SendCause::Malformed)),
-                Some(_) => break,
+                Some(101) | None => return Err(failed(SendCause::Malformed)),
+                // The reader was not told of the request: what follows the head of a bodyless answer to HEAD
+                // is the next answer, if anything, so such a connection is not used again.
+                Some(_) => return Ok(Answer { session, spent: refused_more || bodyless }),
             }
         }
-        Ok(Answer { session: self.session, key: self.key, idle: self.idle, spent: self.refused_more })
     }
 
-    /// A write that failed after something left may have been answered already: reading tells.
-    fn judge_write(&mut self, written: pingora::Result<()>) -> Result<(), SendError> {
-        match written {
-            Ok(()) => Ok(()),
-            Err(_) if self.left() => {
-                self.refused_more = true;
-                Ok(())
-            }
-            Err(error) => Err(SendError { left: false, cause: SendCause::from_error(&error) }),
+    /// Writes all of it, and at once as far as the connection takes it.
+    ///
+    /// A write that fails after something left may have been answered already: reading tells.
+    async fn write_whole(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<(), SendError> {
+        if self.refused_more {
+            return Ok(());
         }
-    }
-
-    fn left(&self) -> bool {
-        self.session.stream().as_any().downcast_ref::<Wire>().is_none_or(|wire| wire.written() > 0)
-    }
-
-    fn failed(&self, cause: SendCause) -> SendError {
-        SendError { left: self.left(), cause }
+        IoSlice::advance_slices(&mut slices, 0);
+        let cause = loop {
+            let step = async {
+                if slices.is_empty() {
+                    self.wire.flush().await.map(|()| 0)
+                } else {
+                    self.wire.write_vectored(slices).await
+                }
+            };
+            // The time is for one write, not for the body: a slow line is no failure, a stuck one is.
+            match timeout(self.timeouts.write, step).await {
+                Ok(Ok(_)) if slices.is_empty() => return Ok(()),
+                Ok(Ok(0) | Err(_)) => break SendCause::Closed,
+                Ok(Ok(taken)) => IoSlice::advance_slices(&mut slices, taken),
+                Err(_) => break SendCause::Timeout,
+            }
+        };
+        if self.wire.written() == 0 {
+            return Err(SendError { left: false, cause });
+        }
+        self.refused_more = true;
+        Ok(())
     }
 }
 
 /// An answer whose head was read.
 pub(crate) struct Answer {
-    session: HttpSession,
-    key: u64,
-    idle: Duration,
+    // Boxed, because an answer changes hands several times and the session is large.
+    session: Box<HttpSession>,
     spent: bool,
 }
 
@@ -283,7 +325,7 @@ impl Answer {
         self.session.resp_header()
     }
 
-    /// The next piece of the body, `None` at its end.
+    /// The next piece of the body, `None` at its end. A piece can be empty: a read ended inside a chunk's size line.
     ///
     /// # Errors
     /// The body ended early, was not framed as HTTP/1.1 says, or did not come in time.
@@ -309,9 +351,10 @@ impl ConnectError {
 
 impl SendCause {
     fn from_error(error: &pingora::Error) -> Self {
-        use pingora::ErrorType::{InvalidHTTPHeader, ReadTimedout, WriteTimedout};
+        use pingora::ErrorType::InvalidHTTPHeader;
+        let io = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
         match error.etype() {
-            ReadTimedout | WriteTimedout => Self::Timeout,
+            _ if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) => Self::Timeout,
             InvalidHTTPHeader => Self::Malformed,
             _ => Self::Closed,
         }

@@ -4,8 +4,10 @@
 //! to the end of the header, so a header that trickles ends. An idle connection waits without a buffer of
 //! its own being touched, and closes when the gateway drains. It never looks into a request.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,11 +19,13 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::l4::stream::Stream as TransportStream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
+// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
+use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::timeout;
 
+use super::patience::Patience;
 use super::wire::Wire;
 
 /// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
@@ -44,11 +48,11 @@ pub(crate) enum HeaderFault {
 
 /// Something that answers requests.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers one request whose header has been read. Returns the session if its connection may be used again.
-    fn serve(self: &Arc<Self>, session: HttpSession) -> impl Future<Output = Option<HttpSession>> + Send;
+    /// Answers one request whose header has been read. Returns whether its connection may be used again.
+    fn serve(self: &Arc<Self>, session: &mut HttpSession) -> impl Future<Output = bool> + Send;
 
     /// Answers a request whose header could not be read; the connection closes after it.
-    fn refuse(self: &Arc<Self>, session: HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
+    fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
 }
 
 /// Deadlines and bounds of one listener.
@@ -104,11 +108,12 @@ impl<A: App> Service for Listener<A> {
             return;
         };
         let slots = Arc::new(Semaphore::new(self.rules.max_connections));
-        let mut draining = self.drain.watch();
+        let drain = self.drain.clone();
+        let mut draining = pin!(drain.begun());
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&socket, &slots) => accepted,
-                _ = draining.wait_for(|&stopping| stopping) => return,
+                () = &mut draining => return,
                 _ = stop.changed() => return,
             };
             match accepted {
@@ -163,20 +168,23 @@ async fn accept(
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
 async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, drain: &Drain) {
     let mut stream: Stream = Box::new(Wire::downstream(Box::new(stream)));
-    let mut patience = rules.header_timeout;
+    let (mut patience, mut allowed) = (Patience::default(), rules.header_timeout);
     let mut rest = None;
-    let mut draining = drain.watch();
+    let mut draining = pin!(drain.begun());
     loop {
         let begun = match rest.take() {
             Some(begun) => begun,
             None => {
                 let mut begun = BytesMut::with_capacity(FIRST_READ);
                 let read = tokio::select! {
-                    read = timeout(patience, stream.read_buf(&mut begun)) => read,
-                    _ = draining.wait_for(|&stopping| stopping) => return,
+                    biased;
+                    read = stream.read_buf(&mut begun) => read,
+                    () = poll_fn(|cx| patience.poll_over(cx, allowed)) => return,
+                    () = &mut draining => return,
                 };
+                patience.heard();
                 match read {
-                    Ok(Ok(n)) if n > 0 => begun,
+                    Ok(n) if n > 0 => begun,
                     _ => return,
                 }
             }
@@ -197,18 +205,20 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         };
         if let Some(fault) = fault {
             session.set_server_keepalive(None);
-            app.refuse(session, fault).await;
+            app.refuse(&mut session, fault).await;
             return;
         }
         if drain.is_draining() {
             session.set_server_keepalive(None);
         }
-        let Some(session) = app.serve(session).await else { return };
+        if !app.serve(&mut session).await {
+            return;
+        }
         drop(in_flight);
         let Ok(Some(reusable)) = session.reuse().await else { return };
         (stream, rest) = reusable.into_parts();
         rest = rest.filter(|bytes| !bytes.is_empty());
-        patience = rules.keepalive_timeout;
+        allowed = rules.keepalive_timeout;
     }
 }
 
@@ -254,8 +264,9 @@ impl Drain {
         }))
     }
 
-    fn watch(&self) -> watch::Receiver<bool> {
-        self.0.stopping.subscribe()
+    /// Ready once the gateway drains.
+    async fn begun(&self) {
+        let _ = self.0.stopping.subscribe().wait_for(|&stopping| stopping).await;
     }
 
     fn enter(&self) -> InFlight {

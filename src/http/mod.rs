@@ -7,4 +7,7 @@ pub(crate) mod client;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod listener;
+mod patience;
+mod pool;
+pub(crate) mod request;
 pub(crate) mod wire;

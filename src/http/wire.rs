@@ -1,16 +1,16 @@
 //! One connection, on which a message's head and body leave in one write.
 //!
-//! pingora's sessions write a head, flush it, and then write the body: two system calls where one does,
-//! and a small call spends two thirds of its time in them. A [`Wire`] keeps a head back until its body
-//! comes. It also counts what was handed to the connection below, which is the proof that a request
-//! never left, and notices an answer that arrives while a request is still being written. It never delays
-//! the last bytes of a message: a flush that nothing follows is passed on.
+//! pingora's sessions write a head and then the body: two system calls where one does, and a small call
+//! spends most of its time in them. On the answering side a [`Wire`] keeps a head back until its body or a
+//! flush comes. On the asking side it counts what was handed to the connection below, which is the proof
+//! that a request never left, and notices an answer that arrives while a write is stuck.
 
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -21,6 +21,8 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::patience::Patience;
 
 /// The largest write that is kept back to leave with the next one: a head, not a body.
 const HOLD_LIMIT: usize = 8 * 1024;
@@ -34,12 +36,13 @@ pub(crate) struct Wire {
     held: BytesMut,
     /// Whether the next small write may be held: true at the start of each message.
     at_start: bool,
-    /// Flushes to leave unanswered because a body is certain to follow.
-    skip_flushes: u8,
     written: u64,
-    /// Asking side only: what arrived while a write was stuck.
+    /// Whether this is the asking side, where an answer may arrive while a write is stuck.
+    asks: bool,
     ahead: BytesMut,
-    watch_for_answer: bool,
+    /// How long a read may be silent; `None`: somebody else watches.
+    allowed: Option<Duration>,
+    patience: Patience,
 }
 
 impl Wire {
@@ -49,17 +52,17 @@ impl Wire {
             inner,
             held: BytesMut::new(),
             at_start: true,
-            skip_flushes: 0,
             written: 0,
+            asks: false,
             ahead: BytesMut::new(),
-            watch_for_answer: false,
+            allowed: None,
+            patience: Patience::default(),
         }
     }
 
-    /// For the asking side. With `body_follows` the flush that pingora's client makes after the head is
-    /// skipped, because a body write comes next.
-    pub(crate) fn upstream(inner: Stream, body_follows: bool) -> Self {
-        Self { skip_flushes: u8::from(body_follows), watch_for_answer: true, ..Self::downstream(inner) }
+    /// For the asking side, which writes head and body together itself: nothing is held.
+    pub(crate) fn upstream(inner: Stream) -> Self {
+        Self { asks: true, ..Self::downstream(inner) }
     }
 
     /// Bytes handed to the connection below since this wire was made. Zero proves that nothing left.
@@ -72,15 +75,23 @@ impl Wire {
         !self.ahead.is_empty()
     }
 
-    /// The connection below, for the pool. What is still held is lost, so only after a flush.
-    pub(crate) fn into_inner(self) -> Stream {
-        self.inner
+    /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
+    pub(crate) fn allow_silence(&mut self, allowed: Duration) {
+        self.allowed = Some(allowed);
+    }
+
+    /// Makes it ready for the next request on the same connection.
+    pub(crate) fn restart(&mut self) {
+        self.written = 0;
+        self.at_start = true;
+        self.allowed = None;
+        self.patience.heard();
     }
 
     /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
     /// are kept for the reader and do not end the writing.
     fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.watch_for_answer || self.ahead.len() >= AHEAD_LIMIT {
+        if !self.asks || self.ahead.len() >= AHEAD_LIMIT {
             return Poll::Pending;
         }
         let mut bytes = [0; AHEAD_LIMIT];
@@ -117,7 +128,7 @@ impl Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.at_start && buf.len() <= HOLD_LIMIT {
+        if this.at_start && !this.asks && buf.len() <= HOLD_LIMIT {
             this.at_start = false;
             this.held.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
@@ -147,12 +158,26 @@ impl AsyncWrite for Wire {
         }
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.poll_held(cx))?;
+        let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write_vectored(cx, slices)? else {
+            return this.poll_stuck(cx).map(Err);
+        };
+        this.written += taken as u64;
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.skip_flushes > 0 {
-            this.skip_flushes -= 1;
-            return Poll::Ready(Ok(()));
-        }
         ready!(this.poll_held(cx))?;
         ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
         this.at_start = true;
@@ -171,7 +196,19 @@ impl AsyncRead for Wire {
             buf.put_slice(&self.ahead.split_to(taken));
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        match (this.allowed, &read) {
+            (None, _) => read,
+            (Some(allowed), Poll::Pending) => {
+                ready!(this.patience.poll_over(cx, allowed));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            (Some(_), Poll::Ready(_)) => {
+                this.patience.heard();
+                read
+            }
+        }
     }
 }
 
@@ -229,9 +266,8 @@ mod tests {
     #[tokio::test]
     async fn a_head_waits_for_its_body_and_nothing_is_counted_before_it_leaves() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let mut wire = Wire::upstream(Box::new(near), true);
+        let mut wire = Wire::downstream(Box::new(near));
         wire.write_all(b"head ").await.expect("held");
-        wire.flush().await.expect("skipped");
         assert_eq!(wire.written(), 0);
         wire.write_all(b"body").await.expect("written");
         wire.flush().await.expect("flushed");
@@ -244,8 +280,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_comes_while_the_body_is_stuck_ends_the_writing_and_can_be_read() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut wire = Wire::upstream(Box::new(near), true);
-        wire.write_all(b"head").await.expect("held");
+        let mut wire = Wire::upstream(Box::new(near));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
         assert!(wire.answered_early());
@@ -257,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_without_a_body_leaves_with_its_flush() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let mut wire = Wire::upstream(Box::new(near), false);
+        let mut wire = Wire::downstream(Box::new(near));
         wire.write_all(b"head").await.expect("held");
         wire.flush().await.expect("flushed");
         let mut read = [0; 4];

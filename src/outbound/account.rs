@@ -10,6 +10,7 @@ use http::HeaderValue;
 use crate::config;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
+use crate::metrics::AccountSeries;
 use crate::token::{Cache, Family, HttpLogin};
 
 /// A configured account, ready to be used.
@@ -19,6 +20,7 @@ pub(crate) struct Account {
     pub(crate) cloud: Cache<HttpLogin>,
     pub(crate) call_centre: Cache<HttpLogin>,
     pub(crate) sealing: Option<Sealing>,
+    pub(crate) series: AccountSeries,
 }
 
 /// How an account's requests are sealed.

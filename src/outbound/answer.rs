@@ -7,7 +7,8 @@
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
+use memchr::memmem;
 use pingora::http::ResponseHeader;
 use serde::Deserialize;
 
@@ -15,7 +16,6 @@ use super::Outbound;
 use super::account::Account;
 use super::call::{Received, Stop};
 use super::record::{Phase, Record};
-use crate::clock;
 use crate::http::client::{Answer, SendCause};
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::Admitted;
@@ -60,23 +60,18 @@ pub(super) async fn judge(
     admitted: &Admitted,
     record: &mut Record<'_>,
 ) -> Result<Judged, Stop> {
-    let at = clock::now();
     let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
     let status = head.status;
     let bodyless =
         received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let sealed = headers::is_sealed(&head.headers);
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    outbound.metrics.answers.with_label_values(&[&received.account.name, class(status)]).inc();
+    received.account.series.answered(status.as_u16());
 
     let judged = if bodyless {
-        Judged {
-            head: translate(head, sealed, None),
-            held: Bytes::new(),
-            rest: Some(answer),
-            has_body: false,
-            code: None,
-        }
+        let head = translate(head, sealed, None);
+        received.account.client.release(answer).await;
+        Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None }
     } else if sealed {
         let limit = outbound.rules.max_answer;
         let room = length.unwrap_or(limit);
@@ -89,7 +84,7 @@ pub(super) async fn judge(
         let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
         let judged = Judged {
             head: translate(head, true, Some(plain.len())),
-            code: code(&plain, record),
+            code: code(&plain),
             held: plain,
             rest: None,
             has_body: true,
@@ -100,8 +95,8 @@ pub(super) async fn judge(
         let (held, done) = hold(&mut answer, ENVELOPE).await?;
         let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
         let code = match compressed(head) {
-            true => inflate(&held, ENVELOPE * 4).and_then(|plain| code(&plain, record)),
-            false => code(&held, record),
+            true => inflate(&held, ENVELOPE * 4).and_then(|plain| code(&plain)),
+            false => code(&held),
         };
         let head = translate(head, false, done.then_some(held.len()));
         if done {
@@ -119,14 +114,9 @@ pub(super) async fn judge(
             code: None,
         }
     };
-    let outcome = match judged.code {
-        None => "none",
-        Some(0 | 200) => "ok",
-        Some(_) => "failing",
-    };
-    outbound.metrics.body_codes.with_label_values(&[&received.account.name, outcome]).inc();
+    received.account.series.body_code(judged.code);
     record.platform_code = judged.code;
-    record.spent(Phase::Open, at);
+    record.lap(Phase::Open);
     Ok(judged)
 }
 
@@ -143,7 +133,7 @@ async fn open(
     let compressed = compressed(head);
     let mut unreadable = |reason: &'static str| {
         record.reason = reason;
-        outbound.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
+        outbound.series.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
         Stop::from(Refusal::AnswerUnreadable)
     };
     let Some(sealing) = &received.account.sealing else { return Err(unreadable("no_key")) };
@@ -208,7 +198,7 @@ fn inflate(body: &[u8], limit: usize) -> Option<Bytes> {
 }
 
 /// The `code` of the platform's envelope (a number, or digits in quotes).
-fn code(body: &[u8], record: &mut Record<'_>) -> Option<i64> {
+fn code(body: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Code<'a> {
@@ -224,29 +214,45 @@ fn code(body: &[u8], record: &mut Record<'_>) -> Option<i64> {
     if body.len() > ENVELOPE || !body.trim_ascii_start().starts_with(b"{") {
         return None;
     }
+    if let Some(code) = plain_success(body) {
+        return Some(code);
+    }
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let code = match envelope.code {
         Some(Code::Number(code)) => Some(code),
         Some(Code::Text(digits)) => digits.parse().ok(),
         None => envelope.retcode,
     };
-    record.platform_code = code;
     code
+}
+
+/// The usual case without parsing: `"code"` stands in the body once, and says success wherever it stands.
+/// Anything else has to be parsed, because a refusal counts only at the top.
+fn plain_success(body: &[u8]) -> Option<i64> {
+    let mut found = memmem::find_iter(body, b"\"code\"");
+    let after = body[found.next()? + 6..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
+    let ends = matches!(after.get(digits), Some(b',' | b'}' | b' ' | b'\r' | b'\n' | b'\t'));
+    match &after[..digits] {
+        _ if !ends || found.next().is_some() => None,
+        b"200" => Some(200),
+        b"0" => Some(0),
+        _ => None,
+    }
 }
 
 /// The platform's head as the program gets it: without what ends here, with the exact length of an opened body.
 fn translate(head: &ResponseHeader, sealed: bool, length: Option<usize>) -> Box<ResponseHeader> {
     let named = headers::named_by_connection(&head.headers);
-    let mut out = match ResponseHeader::build(head.status, Some(head.headers.len() + 2)) {
+    let mut out = match ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 3)) {
         Ok(out) => Box::new(out),
         // The status was a status a moment ago.
         Err(_) => return Box::new(head.clone()),
     };
     let _ = out.set_reason_phrase(head.get_reason_phrase());
-    for (cased, value) in head.case_header_iter() {
-        let Ok(name) = HeaderName::from_bytes(cased.as_slice()) else { continue };
-        let dropped = headers::ends_at_hop(&name)
-            || named.contains(&name)
+    for (name, value) in &head.headers {
+        let dropped = headers::ends_at_hop(name)
+            || named.contains(name)
             || name.as_str().starts_with("x-gateway-")
             || name == IS_ENCRYPTED
             || name == SIGNED
@@ -255,7 +261,7 @@ fn translate(head: &ResponseHeader, sealed: bool, length: Option<usize>) -> Box<
         if dropped {
             continue;
         }
-        let _ = out.append_header(cased.clone(), value.clone());
+        let _ = out.append_header(name.clone(), value.clone());
     }
     if let Some(length) = length {
         let _ = out.append_header(header::CONTENT_LENGTH, length);
@@ -263,12 +269,41 @@ fn translate(head: &ResponseHeader, sealed: bool, length: Option<usize>) -> Box<
     out
 }
 
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "1xx",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_the_one_at_the_top() {
+        for (body, expected) in [
+            (r#"{"data":{},"status":"OK","code":200}"#, Some(200)),
+            (r#"{"code":0,"body":{}}"#, Some(0)),
+            (r#"{ "code" : 401 , "data":null}"#, Some(401)),
+            (r#"{"code":"401"}"#, Some(401)),
+            (r#"{"code":-1}"#, Some(-1)),
+            (r#"{"code":2000}"#, Some(2000)),
+            (r#"{"code":200.5}"#, None),
+            (r#"{"data":{"code":401},"code":200}"#, Some(200)),
+            (r#"{"data":{"code":200},"code":10811}"#, Some(10811)),
+            (r#"{"data":{"code":401}}"#, None),
+            (r#"{"data":"\"code\": 401"}"#, None),
+            (r#"{"retcode":0,"data":{}}"#, Some(0)),
+            (r#"{"retcode":7,"data":{}}"#, Some(7)),
+            (r#"{"code":401"#, None),
+            ("[401]", None),
+            ("", None),
+        ] {
+            assert_eq!(code(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_unpacks_to_too_much_is_none() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &[b'a'; 1000]).expect("memory");
+        let packed = packed.finish().expect("memory");
+        assert_eq!(inflate(&packed, 1000).map(|plain| plain.len()), Some(1000));
+        assert_eq!(inflate(&packed, 999), None);
+        assert_eq!(inflate(b"not gzip", 999), None);
     }
 }

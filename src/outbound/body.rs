@@ -5,8 +5,7 @@
 //! is sealed.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, header};
-use pingora::http::RequestHeader;
+use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
 use super::Asked;
@@ -14,20 +13,24 @@ use super::account::Sealing;
 use super::call::{Length, Received, Stop};
 use super::query;
 use super::record::{Phase, Record};
-use crate::clock;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
-use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
+use crate::http::headers;
+use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::limit::Admitted;
 use crate::reply::Refusal;
 
 /// The most of an unsealed body of unknown length that is looked at before it streams.
 const PIECE: usize = 64 * 1024;
 
+/// A chunked body of at most this doubles its buffer as it grows; a larger one gets all that it was admitted for at
+/// once, because a buffer that moves needs up to three times its size.
+const DOUBLES: usize = 1024 * 1024;
+
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
-    /// Without `Authorization`, which each try adds.
-    pub(super) head: RequestHeader,
+    /// Without credentials, which each try adds.
+    pub(super) head: RequestHead,
     /// The held body; the beginning of it when the body streams.
     pub(super) body: Bytes,
 }
@@ -83,7 +86,7 @@ pub(super) async fn collect(
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
     }
-    ask_for_body(session, received, rules).await?;
+    invite(session, rules).await?;
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
@@ -103,13 +106,15 @@ pub(super) async fn collect(
     let repaired =
         received.query.as_deref().map(|query| if rules.repair_plus { query::repair_plus(query) } else { query.into() });
     let seals_query = received.sealing.filter(|_| sealed_body.is_none());
-    let at = clock::now();
+    if sealed_body.is_none() {
+        record.skip();
+    }
     let (query, signed) = match seals_query {
         Some(sealing) => seal_query(sealing, repaired.as_deref(), &received.method),
         None => (repaired.map(|query| Bytes::copy_from_slice(query.as_bytes())), sealed_body),
     };
     if seals_query.is_some() {
-        record.spent(Phase::Seal, at);
+        record.lap(Phase::Seal);
     }
     let body_length = match (&rest, received.length) {
         (Some(_), Length::Unknown) => None,
@@ -120,18 +125,17 @@ pub(super) async fn collect(
     Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
 }
 
-/// The body is wanted: says so to a program that waits for it, and starts the clock of its pauses.
-pub(super) async fn ask_for_body(
-    session: &mut HttpSession,
-    received: &Received<'_>,
-    rules: &config::Outbound,
-) -> Result<(), Stop> {
-    if received.length == Length::None {
+/// Gets ready to read the body; tells a program that waits for it to send it.
+pub(super) async fn invite(session: &mut HttpSession, rules: &config::Outbound) -> Result<(), Stop> {
+    if session.is_body_done() {
         return Ok(());
     }
     session.set_read_timeout(Some(rules.body_timeout));
     if session.is_expecting_continue() {
+        // An interim answer is no reason to close, though it is written before the body was read.
+        session.set_close_on_response_before_downstream_finish(false);
         session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
+        session.set_close_on_response_before_downstream_finish(true);
     }
     Ok(())
 }
@@ -151,18 +155,21 @@ async fn seal_body(
     let mut sealer: Sealer = sealing.cipher.sealer(declared);
     let mut plain = 0;
     while let Some(piece) = next_piece(session).await? {
+        let before = plain;
         plain += piece.len();
         record.bytes_in = plain as u64;
         if plain > rules.max_body {
             return Err(Refusal::BodyTooLarge.into());
         }
-        let at = clock::now();
+        if declared.is_none() && before <= DOUBLES && plain > DOUBLES {
+            sealer.expect(rules.max_body);
+        }
+        record.skip();
         sealer.push(&piece);
-        record.spent(Phase::Seal, at);
+        record.lap(Phase::Seal);
     }
-    let at = clock::now();
     let sealed = sealer.finish();
-    record.spent(Phase::Seal, at);
+    record.lap(Phase::Seal);
     Ok((sealed, plain == 0))
 }
 
@@ -179,6 +186,9 @@ async fn hold_body(
     };
     while let Some(piece) = next_piece(session).await? {
         record.bytes_in += piece.len() as u64;
+        if received.length == Length::Unknown && held.len() <= DOUBLES && held.len() + piece.len() > DOUBLES {
+            held.reserve(rules.max_body - held.len());
+        }
         held.extend_from_slice(&piece);
         // One more piece has to fit into what was admitted.
         if received.length == Length::Unknown && held.len() + PIECE > rules.max_body {
@@ -188,13 +198,19 @@ async fn hold_body(
     Ok((held.freeze(), false))
 }
 
-/// The next piece of the program's body, `None` at its end.
+/// The next piece of the program's body, never an empty one, `None` at its end.
 pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes>, Stop> {
-    session.read_body_bytes().await.map_err(|error| match error.etype() {
-        pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-        pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
-        _ => Refusal::BodyIncomplete.into(),
-    })
+    loop {
+        let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
+            pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
+            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
+            _ => Stop::from(Refusal::BodyIncomplete),
+        })?;
+        // A read that ends inside a chunk's size line yields nothing yet.
+        if read.as_ref().is_none_or(|piece| !piece.is_empty()) {
+            return Ok(read);
+        }
+    }
 }
 
 /// The sealed query, raw: the bare base64 text with literal `+ / =`, no parameter name.
@@ -215,53 +231,49 @@ fn seal_query(sealing: &Sealing, query: Option<&str>, method: &Method) -> (Optio
     }
 }
 
-/// The request head without `Authorization`: what the program sent, less what ends here, plus ours.
+/// The request head without credentials: what the program sent, less what ends here, plus ours.
 fn compose(
     session: &HttpSession,
     received: &Received<'_>,
     query: Option<&[u8]>,
     signed: Option<&Signed>,
     body_length: Option<u64>,
-) -> Result<RequestHeader, Stop> {
+) -> Result<RequestHead, Stop> {
     let request = session.req_header();
-    let mut target = Vec::with_capacity(received.path.len() + 1 + query.map_or(0, <[u8]>::len));
-    target.extend_from_slice(received.path.as_bytes());
-    if let Some(query) = query {
-        target.push(b'?');
-        target.extend_from_slice(query);
-    }
-    let bad = |_| Stop::from(Refusal::BadRequest);
-    let mut head =
-        RequestHeader::build(received.method.clone(), &target, Some(request.headers.len() + 4)).map_err(bad)?;
-    head.append_header(header::HOST, received.account.client.authority()).map_err(bad)?;
+    let mut head = RequestHeadWriter::try_new(&received.method, received.path.as_bytes(), query)
+        .map_err(|BadTarget| Refusal::BadRequest)?;
+    head.header(b"Host", received.account.client.authority().as_bytes());
     let named = headers::named_by_connection(&request.headers);
     // An answer that has to be read here must not come compressed.
     let reads_answer = received.sealing.is_some();
-    for (cased, value) in request.case_header_iter() {
-        let Ok(name) = HeaderName::from_bytes(cased.as_slice()) else { continue };
-        let dropped = headers::ends_at_hop(&name)
-            || headers::ends_at_gateway(&name)
-            || named.contains(&name)
+    let seals_body = signed.is_some() && !received.is_safe();
+    let mut has_user_agent = false;
+    // The second iterator knows how the program spelled each name.
+    for ((name, value), (spelled, _)) in request.headers.iter().zip(request.case_header_iter()) {
+        let dropped = headers::ends_at_hop(name)
+            || headers::ends_at_gateway(name)
+            || named.contains(name)
             || (reads_answer && name == header::ACCEPT_ENCODING)
-            || (signed.is_some() && !received.is_safe() && name == header::CONTENT_TYPE);
+            || (seals_body && name == header::CONTENT_TYPE)
+            || received.operation.sets(name);
         if !dropped {
-            head.append_header(cased.clone(), value.clone()).map_err(bad)?;
+            has_user_agent |= name == header::USER_AGENT;
+            head.header(spelled.as_slice(), value.as_bytes());
         }
     }
-    if !head.headers.contains_key(header::USER_AGENT) {
-        head.append_header(header::USER_AGENT, "Airudder").map_err(bad)?;
+    if !has_user_agent {
+        head.header(b"User-Agent", b"Airudder");
     }
     if let Some(signed) = signed {
-        head.append_header(IS_ENCRYPTED, "1").map_err(bad)?;
-        head.append_header(SIGNED, signed.as_str()).map_err(bad)?;
-        if let Some(sealing) = received.sealing.filter(|_| !received.is_safe()) {
-            head.append_header(header::CONTENT_TYPE, sealing.content_type.clone()).map_err(bad)?;
+        head.header(b"Is-Encrypted", b"1").header(b"Signed", signed.as_str().as_bytes());
+        if let Some(sealing) = received.sealing.filter(|_| seals_body) {
+            head.header(b"Content-Type", sealing.content_type.as_bytes());
         }
     }
     match body_length {
-        None => head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(bad)?,
-        Some(0) if received.is_safe() => false,
-        Some(length) => head.append_header(header::CONTENT_LENGTH, HeaderValue::from(length)).map_err(bad)?,
-    };
-    Ok(head)
+        None => _ = head.header(b"Transfer-Encoding", b"chunked"),
+        Some(0) if received.is_safe() => {}
+        Some(length) => _ = head.content_length(length),
+    }
+    Ok(head.finish())
 }

@@ -11,10 +11,9 @@ use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
-use super::record::{Phase, Record};
+use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
-use crate::clock;
 use crate::http::head;
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
@@ -85,17 +84,16 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, &received, &outbound.rules, record, family).await;
+        return login::answer(session, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
-    let at = clock::now();
     let admitted = outbound
         .budget
         .admit(body::room(&received, &outbound.rules))
         .await
         .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
-    record.spent(Phase::LimitWait, at);
+    record.lap(Phase::LimitWait);
 
     // 3. and 5. Collect, sealing what arrives as it arrives.
     let Collected { outgoing, mut admitted, rest } =
@@ -105,22 +103,20 @@ pub(super) async fn carry<'a>(
     // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
     let mut replayed = false;
     let judged = loop {
-        let at = clock::now();
         let token = match &received.operation.auth {
-            Auth::Token(family) => Some(received.account.tokens(*family).current().await.map_err(unavailable)?),
+            Auth::Token(family) => {
+                let current = received.account.tokens(*family).current();
+                Some(unless_gone(session, rest.is_none(), current).await?.map_err(unavailable)?)
+            }
             _ => None,
         };
-        record.spent(Phase::Token, at);
+        record.lap(Phase::Token);
 
         let answer = if rest.is_some() {
-            exchange::stream(outbound, session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(outbound, &received, &outgoing, token.as_ref(), record);
-            tokio::select! {
-                biased;
-                answer = exchange => answer?,
-                () = gone(session) => return Err(Stop::ClientGone),
-            }
+            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
+            unless_gone(session, true, exchange).await??
         };
         record.sent = Sent::Yes;
 
@@ -137,7 +133,7 @@ pub(super) async fn carry<'a>(
                 }
                 replayed = true;
                 record.replayed = true;
-                outbound.metrics.replays.with_label_values(&[&received.account.name]).inc();
+                outbound.series.metrics.replays.with_label_values(&[&received.account.name]).inc();
             }
             _ => break judged,
         }
@@ -212,13 +208,16 @@ async fn deliver(
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let at = clock::now();
     let Judged { mut head, held, rest, has_body, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
-    let chunked = has_body && !head.headers.contains_key(header::CONTENT_LENGTH) && session.is_http11();
-    if chunked {
-        head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+    if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if session.is_http11() {
+            head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
+        } else {
+            session.set_server_keepalive(None);
+        }
     }
+    head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
     record.bytes_out += held.len() as u64;
     session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;
@@ -227,14 +226,27 @@ async fn deliver(
     }
     if let Some(mut answer) = rest {
         while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+            // Written as a chunk, an empty piece would end the body.
+            if piece.is_empty() {
+                continue;
+            }
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }
         account.client.release(answer).await;
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
-    record.spent(Phase::Deliver, at);
+    record.lap(Phase::Deliver);
     Ok(())
+}
+
+/// Does the work, unless the program goes away first. A session whose body still arrives cannot be watched.
+async fn unless_gone<T>(session: &mut HttpSession, watch: bool, work: impl Future<Output = T>) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = gone(session), if watch => Err(Stop::ClientGone),
+    }
 }
 
 /// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.

@@ -4,43 +4,39 @@
 //! written is replaced; a GET or HEAD may go once more; a call that may have had an effect and got no
 //! answer never goes again. It knows nothing of what an answer says.
 
-use http::{HeaderValue, header};
-use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
+use zeroize::Zeroizing;
 
-use super::Outbound;
 use super::body::{Outgoing, next_piece};
-use super::call::{Received, Stop, gone};
+use super::call::{Length, Received, Stop, gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
-use crate::clock;
 use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
+use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
 
 /// Sends a held request and waits for the head of its answer.
 pub(super) async fn once(
-    outbound: &Outbound,
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
+    let credentials = Credentials::new(received, token);
     let mut fresh = false;
     loop {
-        let connection = connect(outbound, received, fresh, record).await?;
+        let connection = connect(received, fresh, record).await?;
         let first = connection.reused() || !fresh;
-        let at = clock::now();
-        let head = authorised(&outgoing.head, received, token);
         record.sent = Sent::Unknown;
-        let sent = received.account.client.send(connection, head, &outgoing.body).await;
-        record.spent(Phase::Platform, at);
+        let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
+        record.lap(Phase::Platform);
         match sent {
             Ok(answer) => return Ok(answer),
             // A closed connection, found before a byte left or on a call that does no harm: once more.
             Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
-                outbound.count_connection(received, "replaced");
+                received.account.series.connected(ConnectionOutcome::Replaced);
             }
             Err(error) => return Err(unanswered(received, error, record)),
         }
@@ -49,18 +45,17 @@ pub(super) async fn once(
 
 /// Sends a request whose body is still arriving. It goes out once, over a connection of its own.
 pub(super) async fn stream(
-    outbound: &Outbound,
     session: &mut HttpSession,
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
-    let connection = connect(outbound, received, true, record).await?;
-    let at = clock::now();
-    let head = authorised(&outgoing.head, received, token);
+    let connection = connect(received, true, record).await?;
     record.sent = Sent::Unknown;
-    let begun = received.account.client.begin(connection, head, true).await;
+    let credentials = Credentials::new(received, token);
+    let chunked = received.length == Length::Unknown;
+    let begun = received.account.client.begin(connection, &outgoing.head, credentials.parts(), chunked).await;
     let mut sending = begun.map_err(|error| unanswered(received, error, record))?;
     if !outgoing.body.is_empty() {
         sending.write(&outgoing.body).await.map_err(|error| unanswered(received, error, record))?;
@@ -86,26 +81,21 @@ pub(super) async fn stream(
             () = gone(session) => return Err(Stop::ClientGone),
         }
     };
-    record.spent(Phase::Platform, at);
+    record.lap(Phase::Platform);
     finished.map_err(|error| unanswered(received, error, record))
 }
 
-async fn connect(
-    outbound: &Outbound,
-    received: &Received<'_>,
-    fresh: bool,
-    record: &mut Record<'_>,
-) -> Result<Connection, Stop> {
-    let at = clock::now();
+async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
     let connected = received.account.client.connect(fresh).await;
-    record.spent(Phase::Connect, at);
+    record.lap(Phase::Connect);
     match connected {
         Ok(connection) => {
-            outbound.count_connection(received, if connection.reused() { "reused" } else { "new" });
+            let outcome = if connection.reused() { ConnectionOutcome::Reused } else { ConnectionOutcome::New };
+            received.account.series.connected(outcome);
             Ok(connection)
         }
         Err(error) => {
-            outbound.count_connection(received, "failed");
+            received.account.series.connected(ConnectionOutcome::Failed);
             let (refusal, reason) = match error {
                 ConnectError::Untrusted => (Refusal::UpstreamUntrusted, "tls"),
                 ConnectError::Unreachable => (Refusal::UpstreamUnreachable, "connect"),
@@ -117,22 +107,34 @@ async fn connect(
     }
 }
 
-/// The head with what proves whose call it is, added last, so that nothing a program sends can remove it.
-fn authorised(head: &RequestHeader, received: &Received<'_>, token: Option<&Token>) -> Box<RequestHeader> {
-    let mut head = Box::new(head.clone());
-    let mut set = |name: http::HeaderName, value: &HeaderValue| {
-        // A checked name with a checked value: the only error is a header map of more than 32,768 entries.
-        let _ = head.insert_header(name, value.clone());
-    };
-    if let Some(token) = token {
-        set(header::AUTHORIZATION, token.header_value());
+/// The lines that prove whose call it is. They come last and from here only, so that nothing a program
+/// sends can remove or replace them.
+struct Credentials<'a> {
+    token: Option<&'a Token>,
+    /// The configured headers, joined.
+    lines: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Credentials<'a> {
+    fn new(received: &Received<'_>, token: Option<&'a Token>) -> Self {
+        let mut lines = Zeroizing::new(Vec::new());
+        if let Auth::Headers(headers) = &received.operation.auth {
+            for (name, value) in headers {
+                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+        }
+        Self { token, lines }
     }
-    if let Auth::Headers(headers) = &received.operation.auth {
-        for (name, value) in headers {
-            set(name.clone(), value);
+
+    /// What goes between the head and the empty line.
+    fn parts(&self) -> [&[u8]; 3] {
+        match self.token {
+            Some(token) => [b"Authorization: ", token.header_value().as_bytes(), b"\r\n"],
+            None => [&self.lines, b"", b""],
         }
     }
-    head
 }
 
 fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>) -> Stop {

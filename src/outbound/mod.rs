@@ -16,7 +16,7 @@ pub(crate) mod route;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -26,15 +26,14 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use account::Account;
-use call::{Received, Stop};
+use call::Stop;
 use program::Programs;
-use record::{End, Record};
+use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
 
 use crate::config;
 use crate::http::listener::{App, HeaderFault};
 use crate::limit::Budget;
-use crate::metrics::Metrics;
 use crate::reply::{Refusal, Reply, Sent};
 
 /// An unread body up to this is read, so that the connection can be kept after a refusal.
@@ -53,27 +52,27 @@ pub(crate) struct Outbound {
     pub(crate) routes: Routes,
     pub(crate) budget: Budget,
     pub(crate) rules: config::Outbound,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) series: CallSeries,
 }
 
 impl App for Outbound {
-    async fn serve(self: &Arc<Self>, mut session: HttpSession) -> Option<HttpSession> {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
         let mut record = Record::new();
-        self.metrics.calls_in_flight.inc();
+        self.series.metrics.calls_in_flight.inc();
         session.set_write_timeout(Some(self.rules.body_timeout));
-        let stopped = contained(call::carry(self, &mut session, &mut record)).await;
+        let stopped = contained(pin!(call::carry(self, session, &mut record))).await;
         let (end, keep) = match stopped {
             Ok(()) => (End::Answered, true),
-            Err(Stop::Refuse(reply)) => self.answer(&mut session, reply, &mut record).await,
+            Err(Stop::Refuse(reply)) => self.answer(session, reply, &mut record).await,
             Err(Stop::ClientGone) => (End::ClientGone, false),
             Err(Stop::CutOff) => (End::CutOff, false),
         };
-        self.metrics.calls_in_flight.dec();
-        record.finish(end, &self.metrics);
-        keep.then_some(session)
+        self.series.metrics.calls_in_flight.dec();
+        record.finish(end, &self.series);
+        keep
     }
 
-    async fn refuse(self: &Arc<Self>, mut session: HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
         let refusal = match fault {
             HeaderFault::TooSlow => Refusal::HeaderTimeout,
             HeaderFault::TooLarge => Refusal::HeaderTooLarge,
@@ -82,9 +81,9 @@ impl App for Outbound {
         let mut record = Record::new();
         let reply = Reply::from(refusal);
         record.status = refusal.status();
-        let _ = write(&mut session, &reply, &record).await;
+        let _ = write(session, &reply, &record).await;
         session.shutdown().await;
-        record.finish(End::Refused(refusal), &self.metrics);
+        record.finish(End::Refused(refusal), &self.series);
     }
 }
 
@@ -108,15 +107,10 @@ impl Outbound {
         }
         (refused, drained)
     }
-
-    fn count_connection(&self, received: &Received<'_>, outcome: &str) {
-        self.metrics.upstream_connections.with_label_values(&[&received.account.name, outcome]).inc();
-    }
 }
 
 /// A call that panics ends as `internal` and takes nothing else down. The panic hook has logged its place.
-async fn contained(call: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
-    let mut call = pin!(call);
+async fn contained(mut call: Pin<&mut impl Future<Output = Result<(), Stop>>>) -> Result<(), Stop> {
     poll_fn(|cx| {
         // Unwind safe: after a panic the session is answered and closed, and the record written, nothing more.
         catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Refusal::Internal.into())))
@@ -160,7 +154,7 @@ async fn write(session: &mut HttpSession, reply: &Reply, record: &Record<'_>) ->
     head.append_header(header::CONTENT_TYPE, "application/json")?;
     head.append_header(header::CONTENT_LENGTH, body.len())?;
     head.append_header("X-Gateway-Error", reply.refusal.word())?;
-    head.append_header("X-Request-Id", record.request_id.as_str())?;
+    head.append_header(REQUEST_ID, record.request_id.as_str())?;
     if let Some(seconds) = reply.retry_after_seconds() {
         head.append_header(header::RETRY_AFTER, seconds)?;
     }
@@ -203,6 +197,6 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_panics_is_answered() {
         let bug = async { panic!("with a phone number") };
-        assert!(matches!(contained(bug).await, Err(Stop::Refuse(reply)) if reply.refusal == Refusal::Internal));
+        assert!(matches!(contained(pin!(bug)).await, Err(Stop::Refuse(reply)) if reply.refusal == Refusal::Internal));
     }
 }

@@ -4,12 +4,19 @@
 //! number, so none can be logged.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
+
+/// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
+/// replaced, so that it always names a log line here.
+pub(crate) const REQUEST_ID: &str = "X-Request-Id";
 
 /// The parts of a call whose time is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +37,21 @@ pub(crate) enum Phase {
     Deliver,
 }
 
-const PHASES: [(Phase, &str); 7] = [
-    (Phase::LimitWait, "limit_wait"),
-    (Phase::Token, "token"),
-    (Phase::Seal, "seal"),
-    (Phase::Connect, "connect"),
-    (Phase::Platform, "platform"),
-    (Phase::Open, "open"),
-    (Phase::Deliver, "deliver"),
-];
+/// Their names, in the order of the enum.
+const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform", "open", "deliver"];
+
+/// The series that every call touches, found once.
+pub(crate) struct CallSeries {
+    pub(crate) metrics: Arc<Metrics>,
+    phases: [Histogram; PHASES.len()],
+}
+
+impl CallSeries {
+    /// Finds them.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { phases: metrics.phases(PHASES), metrics }
+    }
+}
 
 /// How a call ended for its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +85,14 @@ pub(crate) struct Record<'a> {
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
     started: Instant,
+    looked: Instant,
     phases: [Duration; PHASES.len()],
 }
 
 impl<'a> Record<'a> {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
+        let now = clock::now();
         Self {
             request_id: RequestId::next(),
             program: "-",
@@ -92,26 +107,33 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
-            started: clock::now(),
+            started: now,
+            looked: now,
             phases: [Duration::ZERO; PHASES.len()],
         }
     }
 
-    /// Adds the time since `since` to a phase; returns now, so that phases can follow each other.
-    pub(crate) fn spent(&mut self, phase: Phase, since: Instant) -> Instant {
+    /// Counts the time since the last look at the clock as a phase's.
+    pub(crate) fn lap(&mut self, phase: Phase) {
         let now = clock::now();
-        self.phases[phase as usize] += now.saturating_duration_since(since);
-        now
+        self.phases[phase as usize] += now.saturating_duration_since(self.looked);
+        self.looked = now;
+    }
+
+    /// The time since the last look at the clock is no phase's: the program's own, say.
+    pub(crate) fn skip(&mut self) {
+        self.looked = clock::now();
     }
 
     /// Writes the log line and the observations. Consumes the record: a call ends once.
-    pub(crate) fn finish(self, end: End, metrics: &Metrics) {
-        let took = clock::now().saturating_duration_since(self.started);
-        let failing_code = self.platform_code.is_some_and(|code| code != 200 && code != 0);
+    pub(crate) fn finish(mut self, end: End, series: &CallSeries) {
+        let metrics = &series.metrics;
+        if !matches!(end, End::Answered) {
+            self.skip();
+        }
+        let took = self.looked.saturating_duration_since(self.started);
         let (outcome, fault) = match end {
-            End::Answered if self.status >= 500 || failing_code => ("answered", Fault::Platform),
-            End::Answered if self.status >= 400 => ("answered", Fault::Program),
-            End::Answered => ("answered", Fault::None),
+            End::Answered => ("answered", blamed(self.status, self.platform_code)),
             End::Refused(refusal) => (refusal.word(), refusal.fault()),
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
@@ -121,9 +143,9 @@ impl<'a> Record<'a> {
         if let End::Refused(refusal) = end {
             metrics.refusals.with_label_values(&[refusal.word()]).inc();
         }
-        for ((_, name), spent) in PHASES.iter().zip(self.phases) {
+        for (histogram, spent) in series.phases.iter().zip(self.phases) {
             if !spent.is_zero() {
-                metrics.phase_seconds.with_label_values(&[name]).observe(spent.as_secs_f64());
+                histogram.observe(spent.as_secs_f64());
             }
         }
         let micros = |phase: Phase| self.phases[phase as usize].as_micros() as u64;
@@ -153,6 +175,18 @@ impl<'a> Record<'a> {
             deliver_us = micros(Phase::Deliver),
             total_us = took.as_micros() as u64,
         );
+    }
+}
+
+/// Whom the platform's answer blames: by its status, and where that says nothing by the code in its body, which looks
+/// like a status where it is not 0.
+fn blamed(status: u16, code: Option<i64>) -> Fault {
+    match (status, code) {
+        (500.., _) => Fault::Platform,
+        (400..500, _) => Fault::Program,
+        (_, None | Some(0 | 200)) => Fault::None,
+        (_, Some(400..500)) => Fault::Program,
+        _ => Fault::Platform,
     }
 }
 
@@ -203,8 +237,8 @@ mod tests {
 
     #[test]
     fn phases_stand_in_the_order_of_their_numbers() {
-        for (i, (phase, _)) in PHASES.iter().enumerate() {
-            assert_eq!(*phase as usize, i);
-        }
+        assert_eq!(PHASES[Phase::LimitWait as usize], "limit_wait");
+        assert_eq!(PHASES[Phase::Seal as usize], "seal");
+        assert_eq!(PHASES[Phase::Deliver as usize], "deliver");
     }
 }

@@ -39,6 +39,13 @@ pub(crate) enum Auth {
     Login(Family),
 }
 
+impl Operation {
+    /// Whether the configuration sets this header, so that the program's own value does not count.
+    pub(crate) fn sets(&self, name: &HeaderName) -> bool {
+        matches!(&self.auth, Auth::Headers(headers) if headers.iter().any(|(set, _)| set == name))
+    }
+}
+
 /// Known paths: name, path, auth. The methods are those the platform's clients use.
 const KNOWN: &[(&str, &str)] = &[
     ("auth", "/service/cloud/auth"),

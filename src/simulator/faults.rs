@@ -1,4 +1,5 @@
-//! Faults on demand: what can go wrong, for whom, and how often. It decides which fault strikes; `service` does it.
+//! Faults on demand: what can go wrong, for whom, and how often.
+//! It decides which fault strikes; `service` does it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! A certificate authority and a certificate, made anew at each start. Nothing of it is written anywhere.
+//! A certificate authority and a certificate, made anew at each start.
+//! Nothing of it is written anywhere.
 
 use std::io;
 use std::sync::Arc;

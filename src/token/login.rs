@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, header};
-use pingora::http::RequestHeader;
 
 use super::{Family, Login, LoginError, read_retry_after};
 use crate::envelope::{Cipher, Signed};
 use crate::http::client::{Answer, Client, ConnectError, SendCause, SendError};
-use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
+use crate::http::headers::{self, SIGNED};
+use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::secret::Secret;
 
 /// The largest answer of a login that is read.
@@ -46,19 +46,18 @@ impl HttpLogin {
         Self { client, family, app_key, app_secret, envelope }
     }
 
-    fn head(&self, length: usize, signed: Option<&Signed>) -> pingora::Result<RequestHeader> {
-        let mut head = RequestHeader::build(Method::POST, self.family.login_path().as_bytes(), Some(8))?;
-        head.append_header(header::HOST, self.client.authority())?;
-        head.append_header(header::CONTENT_TYPE, "application/json")?;
-        head.append_header(header::ACCEPT, "application/json")?;
-        head.append_header(header::USER_AGENT, "Airudder")?;
-        head.append_header(header::CONTENT_LENGTH, length)?;
-        head.append_header(header::CONNECTION, "close")?;
+    fn head(&self, length: usize, signed: Option<&Signed>) -> Result<RequestHead, BadTarget> {
+        let mut head = RequestHeadWriter::try_new(&Method::POST, self.family.login_path().as_bytes(), None)?;
+        head.header(b"Host", self.client.authority().as_bytes())
+            .header(b"Content-Type", b"application/json")
+            .header(b"Accept", b"application/json")
+            .header(b"User-Agent", b"Airudder")
+            .header(b"Connection", b"close")
+            .content_length(length as u64);
         if let Some(signed) = signed {
-            head.append_header(IS_ENCRYPTED, "1")?;
-            head.append_header(SIGNED, signed.as_str())?;
+            head.header(b"Is-Encrypted", b"1").header(b"Signed", signed.as_str().as_bytes());
         }
-        Ok(head)
+        Ok(head.finish())
     }
 }
 
@@ -74,7 +73,7 @@ impl Login for HttpLogin {
             ConnectError::Untrusted => LoginError::Untrusted,
             ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
         })?;
-        let mut answer = self.client.send(connection, Box::new(head), body).await.map_err(unanswered)?;
+        let mut answer = self.client.send(connection, &head, [b"", b"", b""], body).await.map_err(unanswered)?;
         let (status, retry_after) = answer
             .head()
             .map(|head| (head.status.as_u16(), head.headers.get(header::RETRY_AFTER).and_then(read_retry_after)))

@@ -3,10 +3,18 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod call;
+mod chunks;
 mod config;
 mod envelope;
+mod errors;
+mod expect;
+mod framing;
 mod logins;
+mod methods;
+mod observe;
 mod replays;
 mod simulator;
+mod streaming;
 mod support;
+mod tidy;
 mod tokens;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use airudder_gateway::simulator::Simulator;
 
-use super::Client;
+use super::{Answer, Client, Exposition};
 
 /// How long anything that has to happen may take before the test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,9 +106,29 @@ impl Setup {
         let output = Output::default();
         output.follow(child.stdout.take().expect("its output is ours"));
         output.follow(child.stderr.take().expect("its errors are ours"));
-        let listening = output.line(|line| line["message"] == "listening");
-        let address = |name: &str| listening[name].as_str().expect("an address").parse().expect("an address");
-        Gateway { outbound: address("outbound"), admin: address("admin"), child, output, folder }
+        let (outbound, admin) = output.listening();
+        Gateway { outbound, admin, child, output, folder }
+    }
+}
+
+/// An address that refuses connections for as long as this lives: its port is taken by a connection, so nobody
+/// listens there and nobody else can be given it.
+pub(crate) struct Refusing {
+    taken: TcpStream,
+    _peer: TcpListener,
+}
+
+impl Refusing {
+    /// Takes a port.
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        Self { taken, _peer: listener }
+    }
+
+    /// As an upstream.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.taken.local_addr().expect("an address"))
     }
 }
 
@@ -137,24 +157,38 @@ impl Gateway {
 
     /// Waits until the gateway holds a token for every account.
     pub(crate) fn ready(self) -> Self {
-        let end = std::time::Instant::now() + PATIENCE;
-        while self.admin_page("/readyz/outbound").0 != 200 {
-            assert!(std::time::Instant::now() < end, "never ready: {}", self.printed());
-            std::thread::yield_now();
-        }
+        self.until(|gateway| gateway.admin_page("/readyz/outbound").0 == 200);
         self
     }
 
-    /// The value of one series, 0 when it does not exist (yet). `series` is as in the exposition, without prefix.
-    pub(crate) fn metric(&self, series: &str) -> f64 {
-        let (_, page) = self.admin_page("/metrics");
-        let wanted = format!("airudder_gateway_{series} ");
-        page.lines().find_map(|line| line.strip_prefix(&wanted)).map_or(0.0, |value| value.parse().expect("a number"))
+    /// Waits until something is so that only asking shows.
+    pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < end, "it never came: {}", self.printed());
+            std::thread::yield_now();
+        }
     }
 
-    /// The log line of the call that was answered with this request id, or the next one that fits.
+    /// The metrics page, checked against its format.
+    pub(crate) fn metrics(&self) -> Exposition {
+        Exposition::parse(&self.admin_page("/metrics").1)
+    }
+
+    /// The value of one series, 0 when it does not exist (yet), as [`Exposition::value`] names it.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.metrics().value(series)
+    }
+
+    /// The first log line that fits, waiting for it.
     pub(crate) fn log_line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         self.output.line(fits)
+    }
+
+    /// The log line of the call that got this answer. Its metrics were counted before it was written.
+    pub(crate) fn line_of(&self, answer: &Answer) -> serde_json::Value {
+        let id = answer.header("x-request-id").expect("every answer has an id");
+        self.log_line(|line| line["request_id"] == id)
     }
 
     /// Everything it has printed so far, on both outputs.
@@ -208,17 +242,32 @@ impl Output {
         self.0.0.lock().expect("no panic inside").join("\n")
     }
 
+    /// Waits for the line that names the two addresses, in either format of the log.
+    fn listening(&self) -> (SocketAddr, SocketAddr) {
+        let address = |line: &str, name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
+            rest[..end].parse().ok()
+        };
+        self.first(|line| {
+            let line = line.replace(['"', ','], "").replace('=', ":") + " ";
+            line.contains("listening").then_some(())?;
+            Some((address(&line, "outbound:")?, address(&line, "admin:")?))
+        })
+    }
+
     /// The first JSON line that fits, waiting for it.
     fn line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        self.first(|line| serde_json::from_str(line).ok().filter(&fits))
+    }
+
+    /// What the first line gives that gives something, waiting for it.
+    fn first<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         let (mut seen, end) = (0, std::time::Instant::now() + PATIENCE);
         let mut lines = self.0.0.lock().expect("no panic inside");
         loop {
-            for line in &lines[seen..] {
-                if let Ok(value) = serde_json::from_str(line)
-                    && fits(&value)
-                {
-                    return value;
-                }
+            if let Some(found) = lines[seen..].iter().find_map(|line| find(line)) {
+                return found;
             }
             seen = lines.len();
             let left = end.saturating_duration_since(std::time::Instant::now());

@@ -1,0 +1,65 @@
+//! A platform that says exactly the bytes a test writes. It answers logins itself; every other request is
+//! handed to the test, with its connection, once its header has been read.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+/// One connection to the scripted platform.
+pub(crate) struct Line {
+    stream: BufReader<TcpStream>,
+}
+
+impl Line {
+    /// Writes bytes as they are. The gateway may have left: the test sees that at the other end.
+    pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+    }
+
+    /// Reads exactly so many bytes of what the gateway sent, fewer if it ended.
+    pub(crate) fn hear(&mut self, bytes: usize) -> Vec<u8> {
+        let mut heard = Vec::new();
+        let _ = self.stream.by_ref().take(bytes as u64).read_to_end(&mut heard);
+        heard
+    }
+
+    /// The header of the next request; `None` when the gateway closed.
+    fn head(&mut self) -> Option<String> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.stream.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        Some(head)
+    }
+}
+
+/// Starts one; returns its address as a URL. `answer` gets each request's header and its connection, which
+/// closes when it returns. It runs until the test's process ends.
+pub(crate) fn scripted(answer: impl Fn(&str, &mut Line) + Send + Clone + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (answer, stream) = (answer.clone(), stream.expect("a connection"));
+            std::thread::spawn(move || {
+                stream.set_nodelay(true).expect("no delay");
+                let mut line = Line { stream: BufReader::new(stream) };
+                let Some(head) = line.head() else { return };
+                if head.contains("/auth ") {
+                    let token = r#"{"data":{"token":"scripted"},"status":"OK","code":200}"#;
+                    line.say(format!(
+                        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{token}",
+                        token.len()
+                    ));
+                    // Its body is of no interest, but an unread one would reset the connection.
+                    let _ = line.stream.get_ref().shutdown(std::net::Shutdown::Write);
+                    line.hear(usize::MAX);
+                } else {
+                    answer(&head, &mut line);
+                }
+            });
+        }
+    });
+    url
+}
