@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -68,6 +69,13 @@ impl Wire {
     /// Bytes handed to the connection below since this wire was made. Zero proves that nothing left.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
+    /// it. True where the kernel cannot tell.
+    pub(crate) fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
     }
 
     /// Whether the peer said something before it had taken the whole request. Such a connection is spent.
