@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -108,6 +109,13 @@ impl Wire {
         .await?;
         self.filled_room = taken == limit;
         Ok(taken)
+    }
+
+    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
+    /// it. True where the kernel cannot tell.
+    pub(crate) fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
     }
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].

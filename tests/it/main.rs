@@ -14,6 +14,7 @@ mod framing;
 mod logins;
 mod methods;
 mod observe;
+mod outcomes;
 mod replays;
 mod simulator;
 mod streaming;
