@@ -197,6 +197,8 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<M
         };
         Cache::new(account.token, login, observer)
     };
+    // Every account needs this token, so its absence shows from the start on.
+    metrics.token_expiry.with_label_values(&[&account.name, "cloud"]).set(0);
     Account {
         name: account.name.clone(),
         cloud: tokens(Family::Cloud, "cloud"),

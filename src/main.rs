@@ -1,4 +1,5 @@
-//! `airudder-gateway`: arguments in, one line per subcommand.
+//! `airudder-gateway`: arguments in, an exit status out.
+//! It chooses the allocator and nothing else; the subcommands are the library's.
 
 use std::process::ExitCode;
 

@@ -240,7 +240,80 @@ impl Declare<'_> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::core::Collector;
+    use prometheus::proto::MetricFamily;
+
     use super::*;
+
+    /// Every family as `name`, type and labels, in the order of names. A field that is missing here does not compile.
+    fn declared(metrics: &Metrics) -> Vec<String> {
+        let Metrics {
+            registry,
+            calls,
+            refusals,
+            answers,
+            body_codes,
+            call_seconds,
+            phase_seconds,
+            calls_in_flight,
+            replays,
+            token_refreshes,
+            token_expiry,
+            crypto_failures,
+            upstream_connections,
+            memory_in_use,
+            memory_budget,
+            log_dropped,
+        } = metrics;
+        let ours: [&dyn Collector; 15] = [
+            calls,
+            refusals,
+            answers,
+            body_codes,
+            call_seconds,
+            phase_seconds,
+            calls_in_flight,
+            replays,
+            token_refreshes,
+            token_expiry,
+            crypto_failures,
+            upstream_connections,
+            memory_in_use,
+            memory_budget,
+            log_dropped,
+        ];
+        let row = |family: &MetricFamily, labels: Vec<&str>| {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            format!("| `{}` | {kind} | {}", family.name(), labels.join(", ")).trim_end().to_owned()
+        };
+        // A vector without a value is not gathered, so its description is asked; the rest has no field.
+        let mut rows: Vec<_> = ours
+            .iter()
+            .flat_map(|collector| collector.collect().into_iter().zip(collector.desc()))
+            .map(|(family, desc)| row(&family, desc.variable_labels.iter().map(String::as_str).collect()))
+            .collect();
+        for family in registry.gather() {
+            let labels = family.get_metric().first().map_or(Vec::new(), |metric| {
+                metric.get_label().iter().map(prometheus::proto::LabelPair::name).collect()
+            });
+            rows.push(row(&family, labels));
+        }
+        rows.sort();
+        rows.dedup();
+        rows
+    }
+
+    #[test]
+    fn the_page_lists_every_series_and_no_other() {
+        let metrics = Metrics::try_new().expect("no two declarations clash");
+        let page = include_str!("../docs/metrics.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let columns = |line: &str| line.split(" |").take(3).collect::<Vec<_>>().join(" |");
+        let mut listed: Vec<_> = rows.map(columns).collect();
+        listed.sort();
+        assert_eq!(listed, declared(&metrics));
+    }
 
     #[test]
     fn every_series_can_be_declared_and_written() {

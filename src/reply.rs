@@ -119,8 +119,8 @@ refusals! {
     Internal = "internal" 500 Unknown Gateway "The gateway failed; tell its operator the request_id.";
     /// Login refused, platform down, or logins too frequent.
     TokenUnavailable = "token_unavailable" 502 No Platform "The gateway holds no valid token and cannot get one now; repeat after Retry-After and tell the operator if it stays.";
-    /// The platform refused two tokens in a row.
-    TokenRefused = "token_refused" 502 Yes Platform "The platform refused a fresh token too; the operator has to check the account's key pair and its rights.";
+    /// The platform refused two tokens in a row, or one for a body that could not be sent again.
+    TokenRefused = "token_refused" 502 Yes Platform "The platform refused the token, and a fresh one where the call could go out again; the operator has to check the account's key pair and its rights.";
     /// No connection.
     UpstreamUnreachable = "upstream_unreachable" 502 No Platform "The platform cannot be reached; repeat later.";
     /// TLS does not verify.

@@ -81,6 +81,9 @@ impl Page {
         head.append_header(header::CONTENT_TYPE, self.content_type)?;
         head.append_header(header::CONTENT_LENGTH, self.body.len())?;
         head.append_header(header::CACHE_CONTROL, "no-store")?;
+        if self.status == 405 {
+            head.append_header(header::ALLOW, "GET, HEAD")?;
+        }
         session.write_response_header(Box::new(head)).await?;
         session.write_body(&self.body).await?;
         session.finish_body().await?;

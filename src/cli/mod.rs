@@ -1,8 +1,10 @@
 //! The command line: one file for each subcommand.
+//! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod check;
 mod demo;
 mod run;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
+    Simulate(simulate::Args),
     /// Show four calls against a simulated platform, with what went over the wire.
     Demo {
         /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
@@ -44,6 +48,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),
     }
 }

@@ -1,4 +1,5 @@
 //! `run`: the gateway itself, until a signal stops it.
+//! What is wrong at the start is one sentence on standard error; after that, everything is a log line.
 
 use std::path::Path;
 use std::process::ExitCode;

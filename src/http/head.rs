@@ -75,6 +75,16 @@ pub(crate) fn check(raw: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// The path and query of a checked target: of the absolute form (RFC 9112 section 3.2.2) what stands after the
+/// authority, so that nothing acts on one spelling and forwards another.
+pub(crate) fn path_and_query(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
+    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
+    rest.find('/').map_or("/", |at| &rest[at..])
+}
+
 /// Checks the first line, without its LF, for what is no request line of HTTP/1.x: other than two spaces, or a
 /// control character. Bytes above ASCII pass; some programs leave them so in a query.
 pub(crate) fn check_request_line(line: &[u8]) -> Result<(), Malformed> {
@@ -91,7 +101,9 @@ fn check_target(request_line: &[u8]) -> Result<(), Malformed> {
     let target = request_line.split(|&b| b == b' ').nth(1).ok_or(Malformed::Syntax)?;
     let path = target.split(|&b| b == b'?').next().unwrap_or(target);
     let absolute = target.len() > 7 && target[..7].eq_ignore_ascii_case(b"http://");
-    if !(target.starts_with(b"/") || absolute) || path.contains(&b'#') {
+    // A query right after the authority has no path that it belongs to.
+    let without_path = absolute && path.len() < target.len() && !path[7..].contains(&b'/');
+    if !(target.starts_with(b"/") || absolute) || path.contains(&b'#') || without_path {
         return Err(Malformed::Target);
     }
     Ok(())
@@ -166,8 +178,23 @@ mod tests {
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
             ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
             ("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
+            ("GET http://gateway?a/b HTTP/1.1\r\nHost: gateway\r\n\r\n", Err(Malformed::Target)),
         ] {
             assert_eq!(check(raw.as_bytes()), expected, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_read_from_its_path_on() {
+        for (target, expected) in [
+            ("/a?b=/c", "/a?b=/c"),
+            ("//a", "//a"),
+            ("http://gateway/a?b", "/a?b"),
+            ("HTTP://gateway:8080//a", "//a"),
+            ("http://gateway", "/"),
+            ("http://gateway/", "/"),
+        ] {
+            assert_eq!(path_and_query(target), expected, "{target}");
         }
     }
 }

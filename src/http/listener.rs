@@ -23,6 +23,7 @@ use pingora::services::Service;
 // Tokio's timers wake their own runtime by a system call each time one is set; these do not.
 use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::head;
@@ -32,6 +33,10 @@ use crate::clock;
 
 /// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
 const FIRST_READ: usize = 24 * 1024;
+
+/// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
+/// second for its next try, and the usual 128 are soon full when programs start together.
+const BACKLOG: u32 = 4096;
 
 /// Longest first line of a request that is waited for: what pingora takes of a whole header.
 const MAX_LINE: usize = 1024 * 1024;
@@ -105,8 +110,7 @@ impl<A: App> Listener<A> {
         threads: usize,
         drain: Drain,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
+        let socket = bind(address)?;
         Ok(Self { name, socket: Some(socket), app, rules, threads, drain })
     }
 
@@ -158,6 +162,18 @@ impl<A: App> Service for Listener<A> {
     fn threads(&self) -> Option<usize> {
         Some(self.threads)
     }
+}
+
+/// Binds and listens, ready for a runtime to take over.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    // The standard library listens with a backlog that it does not let anybody choose; tokio does, inside a runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A gateway that starts again may take the port over while old connections still linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 async fn accept(

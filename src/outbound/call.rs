@@ -11,13 +11,17 @@ use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
-use super::record::{Phase, Record};
+use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::http::head;
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
+
+/// Why a body that streamed went out once: not "a fresh token too".
+const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
+                        token; send it again";
 
 /// How a call stopped before the program had its whole answer.
 pub(super) enum Stop {
@@ -80,7 +84,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, &outbound.rules, record, family).await;
+        return login::answer(session, &received, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
@@ -118,9 +122,12 @@ pub(super) async fn carry<'a>(
         let judged = unless_gone(session, answer::judge(outbound, &received, answer, &admitted, record)).await??;
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
-                judged.discard(received.account).await;
+                judged.discard(received.account);
                 received.account.tokens(*family).refused(token.generation()).await;
-                if replayed || rest.is_some() {
+                if rest.is_some() {
+                    return Err(Reply { detail: Some(NOT_HELD), ..Refusal::TokenRefused.into() }.into());
+                }
+                if replayed {
                     return Err(Refusal::TokenRefused.into());
                 }
                 replayed = true;
@@ -163,6 +170,7 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     record.account = &account.name;
 
     let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadRequest)?;
+    let target = head::path_and_query(target);
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let operation = outbound.routes.find(&request.method, path);
     record.operation = &operation.name;
@@ -199,7 +207,7 @@ async fn deliver(
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let Judged { mut head, held, rest, has_body, .. } = judged;
+    let Judged { mut head, held, rest, has_body, _reserved, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
     if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
         if session.is_http11() {
@@ -208,6 +216,7 @@ async fn deliver(
             session.set_server_keepalive(None);
         }
     }
+    head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
     record.status = head.status.as_u16();
     record.bytes_out += held.len() as u64;
     session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;
@@ -223,7 +232,7 @@ async fn deliver(
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }
-        account.client.release(answer).await;
+        account.client.release(answer);
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);

@@ -7,6 +7,7 @@ pub(crate) mod account;
 mod answer;
 mod body;
 mod call;
+mod code;
 mod exchange;
 mod login;
 pub(crate) mod program;
@@ -28,7 +29,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 use account::Account;
 use call::Stop;
 use program::Programs;
-use record::{CallSeries, End, Record};
+use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
 
 use crate::config;
@@ -139,7 +140,7 @@ async fn write(session: &mut HttpSession, reply: &Reply, record: &Record<'_>) ->
     head.append_header(header::CONTENT_TYPE, "application/json")?;
     head.append_header(header::CONTENT_LENGTH, body.len())?;
     head.append_header("X-Gateway-Error", reply.refusal.word())?;
-    head.append_header("X-Request-Id", record.request_id.as_str())?;
+    head.append_header(REQUEST_ID, record.request_id.as_str())?;
     if let Some(seconds) = reply.retry_after_seconds() {
         head.append_header(header::RETRY_AFTER, seconds)?;
     }

@@ -14,6 +14,10 @@ use crate::clock::{self, Instant};
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
 
+/// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
+/// replaced, so that it always names a log line here.
+pub(crate) const REQUEST_ID: &str = "X-Request-Id";
+
 /// The parts of a call whose time is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -128,11 +132,8 @@ impl<'a> Record<'a> {
             self.skip();
         }
         let took = self.looked.saturating_duration_since(self.started);
-        let failing_code = self.platform_code.is_some_and(|code| code != 200 && code != 0);
         let (outcome, fault) = match end {
-            End::Answered if self.status >= 500 || failing_code => ("answered", Fault::Platform),
-            End::Answered if self.status >= 400 => ("answered", Fault::Program),
-            End::Answered => ("answered", Fault::None),
+            End::Answered => ("answered", blamed(self.status, self.platform_code)),
             End::Refused(refusal) => (refusal.word(), refusal.fault()),
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
@@ -174,6 +175,18 @@ impl<'a> Record<'a> {
             deliver_us = micros(Phase::Deliver),
             total_us = took.as_micros() as u64,
         );
+    }
+}
+
+/// Whom the platform's answer blames: by its status, and where that says nothing by the code in its body, which looks
+/// like a status where it is not 0.
+fn blamed(status: u16, code: Option<i64>) -> Fault {
+    match (status, code) {
+        (500.., _) => Fault::Platform,
+        (400..500, _) => Fault::Program,
+        (_, None | Some(0 | 200)) => Fault::None,
+        (_, Some(400..500)) => Fault::Program,
+        _ => Fault::Platform,
     }
 }
 

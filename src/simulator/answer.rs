@@ -1,4 +1,5 @@
 //! What an operation says, before it is sealed and sent: the platform's two shapes of JSON, pages and files.
+//! It decides neither what is said nor how it is sealed.
 
 use std::ops::Range;
 

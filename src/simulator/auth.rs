@@ -1,4 +1,5 @@
 //! Logins and tokens of the two families, and the third way that one operation has. Tokens live in memory only.
+//! It decides who is let in and how a refusal looks, never what a call does.
 
 use std::collections::HashMap;
 use std::io;

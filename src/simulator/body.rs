@@ -1,4 +1,5 @@
 //! The body of an answer as it goes out: whole, in pieces, from the recording pattern, slowly, or for ever.
+//! It never looks at the bytes it hands on.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

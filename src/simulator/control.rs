@@ -21,6 +21,7 @@ const MOST: usize = 64 * 1024;
 #[derive(Clone, Copy)]
 pub(super) enum Control {
     Fault,
+    Release,
     Revoke,
     Requests,
     CloseIdle,
@@ -31,6 +32,7 @@ impl Control {
     pub(super) fn find(path: &str) -> Option<Self> {
         Some(match path {
             "/_sim/fault" => Self::Fault,
+            "/_sim/release" => Self::Release,
             "/_sim/revoke" => Self::Revoke,
             "/_sim/requests" => Self::Requests,
             "/_sim/close-idle" => Self::CloseIdle,
@@ -51,6 +53,7 @@ impl Control {
         }
         match self {
             Self::Fault => return queue_fault(platform, body).await,
+            Self::Release => platform.release(),
             Self::Revoke => platform.tokens.revoke_all(),
             Self::Clear => platform.clear(),
             Self::CloseIdle => return Answer::ok(&json!({ "closed": platform.close_idle().await })),

@@ -1,4 +1,5 @@
 //! What a program asked for, read from wherever it put it: the query, a JSON body or a form.
+//! A field that is missing or of another type reads as missing; nothing is refused here.
 
 use serde_json::{Map, Value};
 

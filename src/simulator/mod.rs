@@ -17,12 +17,12 @@ mod platform;
 mod probes;
 mod record;
 mod recording;
+mod response;
 mod server;
 mod service;
 mod tls;
 mod wire;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,25 +57,23 @@ impl Simulator {
     /// Fails when the address cannot be bound, the key does not fit its scheme, or the certificate cannot be made.
     pub async fn start(options: Options) -> io::Result<Simulator> {
         let (simulator, parts) = Self::prepare(options)?;
-        tokio::spawn(parts.run()?);
+        tokio::spawn(parts.run());
         Ok(simulator)
     }
 
     /// The same on a thread and a runtime of its own, for callers that have none.
     pub fn start_in_thread(options: Options) -> io::Result<Simulator> {
-        let (simulator, parts) = Self::prepare(options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = {
+        let (simulator, parts) = {
             let _inside = runtime.enter();
-            parts.run()?
+            Self::prepare(options)?
         };
-        std::thread::Builder::new().name("simulator".into()).spawn(move || runtime.block_on(run))?;
+        std::thread::Builder::new().name("simulator".into()).spawn(move || runtime.block_on(parts.run()))?;
         Ok(simulator)
     }
 
     fn prepare(options: Options) -> io::Result<(Simulator, Parts)> {
-        let listener = std::net::TcpListener::bind(options.listen)?;
-        listener.set_nonblocking(true)?;
+        let listener = server::listen(options.listen)?;
         let address = listener.local_addr()?;
         let (acceptor, ca_pem) = if options.tls {
             let identity = tls::Identity::try_new(&options.tls_names)?;
@@ -117,6 +115,11 @@ impl Simulator {
     /// Forgets all faults that have not struck, those that strike always included.
     pub fn clear_faults(&self) {
         self.platform().faults.clear();
+    }
+
+    /// Lets every call go on that [`FaultKind::Hold`] holds now.
+    pub fn release(&self) {
+        self.platform().release();
     }
 
     /// A token of the `/service/cloud` family, as a login would give it, without a login.
@@ -196,18 +199,15 @@ impl Simulator {
 /// What a start made, before there is a runtime to run it.
 struct Parts {
     platform: Arc<Platform>,
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
     stop: watch::Receiver<bool>,
     stopped: watch::Sender<bool>,
 }
 
 impl Parts {
-    fn run(self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = TcpListener::from_std(self.listener)?;
-        Ok(async move {
-            server::serve(self.platform, listener, self.acceptor, self.stop).await;
-            self.stopped.send_replace(true);
-        })
+    async fn run(self) {
+        server::serve(self.platform, self.listener, self.acceptor, self.stop).await;
+        self.stopped.send_replace(true);
     }
 }

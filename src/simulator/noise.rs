@@ -1,4 +1,5 @@
-//! Random-looking bytes for tokens, ids and jitter. Never for keys: whoever asks for strength is in the wrong room.
+//! Random-looking bytes for tokens, ids and jitter.
+//! Never for keys: whoever asks for strength is in the wrong room.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

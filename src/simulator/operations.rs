@@ -1,4 +1,5 @@
-//! What each known operation answers: plausible, and with something of what was asked in it. Nothing is dialled.
+//! What each known operation answers: plausible, and with something of what was asked in it.
+//! Nothing is dialled.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! What a simulator is told when it starts. It decides nothing.
+//! What a simulator is told when it starts, with the published platform as the default.
+//! It decides nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -31,6 +31,8 @@ pub(super) struct Platform {
     pub(super) noise: Noise,
     /// Bumped after every request, answer and closed connection, for those who wait.
     pub(super) changes: watch::Sender<u64>,
+    /// Bumped when calls that are held may go on.
+    pub(super) released: watch::Sender<u64>,
 }
 
 /// The right key, and a wrong one of the same size for the fault that seals with it.
@@ -45,10 +47,7 @@ impl Platform {
             None => None,
             Some((scheme, key)) => {
                 let other = Secret::new(key.expose().iter().map(|byte| !byte).collect::<Vec<u8>>());
-                let made = |key| {
-                    Cipher::try_new(scheme, key)
-                        .map_err(|error| io::Error::other(format!("the key does not fit: {error}")))
-                };
+                let made = |key| Cipher::try_new(scheme, key).map_err(io::Error::other);
                 Some(Ciphers { right: made(key)?, wrong: made(&other)? })
             }
         };
@@ -68,12 +67,17 @@ impl Platform {
             lines: Lines::default(),
             noise: Noise::try_new()?,
             changes: watch::Sender::new(0),
+            released: watch::Sender::new(0),
             options,
         })
     }
 
     pub(super) fn changed(&self) {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    pub(super) fn release(&self) {
+        self.released.send_modify(|released| *released = released.wrapping_add(1));
     }
 
     pub(super) fn clear(&self) {

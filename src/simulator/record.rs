@@ -1,4 +1,5 @@
-//! What arrived, in order, for those who test against it. It judges nothing and prints no content.
+//! What arrived, in order, for those who test against it.
+//! It judges nothing and prints no content.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

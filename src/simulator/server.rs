@@ -2,13 +2,15 @@
 //! It knows nothing of requests.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +25,23 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connections that may wait to be accepted: those of a load test, which start together.
+const BACKLOG: u32 = 4096;
+
+/// Binds and listens, in the current runtime.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: io::Error| {
+        let sentence = format!("cannot listen on {address}: {error}; choose another address, or port 0");
+        io::Error::new(error.kind(), sentence)
+    })
+}
 
 /// Serves until `stop` says so or its sender is gone; then cuts what is open.
 pub(super) async fn serve(

@@ -1,4 +1,5 @@
 //! The token's life as stories: a scripted platform and a clock that stands still.
+//! No socket is opened and no real time passes.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! The background's part of the stories: refreshes, back-off, pace, and tokens nobody uses.
+//! What a call sees of a token is in the file above.
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

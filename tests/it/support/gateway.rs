@@ -2,17 +2,16 @@
 //! Everything it prints is kept, so that a test can search it.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use airudder_gateway::simulator::Simulator;
 
-use super::Client;
+use super::output::Output;
+use super::{Answer, Client, Exposition};
 
 /// How long anything that has to happen may take before the test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,9 +105,29 @@ impl Setup {
         let output = Output::default();
         output.follow(child.stdout.take().expect("its output is ours"));
         output.follow(child.stderr.take().expect("its errors are ours"));
-        let listening = output.line(|line| line["message"] == "listening");
-        let address = |name: &str| listening[name].as_str().expect("an address").parse().expect("an address");
-        Gateway { outbound: address("outbound"), admin: address("admin"), child, output, folder }
+        let (outbound, admin) = output.listening();
+        Gateway { outbound, admin, child, output, folder }
+    }
+}
+
+/// An address that refuses connections for as long as this lives: its port is taken by a connection, so nobody
+/// listens there and nobody else can be given it.
+pub(crate) struct Refusing {
+    taken: TcpStream,
+    _peer: TcpListener,
+}
+
+impl Refusing {
+    /// Takes a port.
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        Self { taken, _peer: listener }
+    }
+
+    /// As an upstream.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.taken.local_addr().expect("an address"))
     }
 }
 
@@ -137,24 +156,38 @@ impl Gateway {
 
     /// Waits until the gateway holds a token for every account.
     pub(crate) fn ready(self) -> Self {
-        let end = std::time::Instant::now() + PATIENCE;
-        while self.admin_page("/readyz/outbound").0 != 200 {
-            assert!(std::time::Instant::now() < end, "never ready: {}", self.printed());
-            std::thread::yield_now();
-        }
+        self.until(|gateway| gateway.admin_page("/readyz/outbound").0 == 200);
         self
     }
 
-    /// The value of one series, 0 when it does not exist (yet). `series` is as in the exposition, without prefix.
-    pub(crate) fn metric(&self, series: &str) -> f64 {
-        let (_, page) = self.admin_page("/metrics");
-        let wanted = format!("airudder_gateway_{series} ");
-        page.lines().find_map(|line| line.strip_prefix(&wanted)).map_or(0.0, |value| value.parse().expect("a number"))
+    /// Waits until something is so that only asking shows.
+    pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < end, "it never came: {}", self.printed());
+            std::thread::yield_now();
+        }
     }
 
-    /// The log line of the call that was answered with this request id, or the next one that fits.
+    /// The metrics page, checked against its format.
+    pub(crate) fn metrics(&self) -> Exposition {
+        Exposition::parse(&self.admin_page("/metrics").1)
+    }
+
+    /// The value of one series, 0 when it does not exist (yet), as [`Exposition::value`] names it.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.metrics().value(series)
+    }
+
+    /// The first log line that fits, waiting for it.
     pub(crate) fn log_line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        self.output.line(fits)
+        self.output.first(|line| serde_json::from_str(line).ok().filter(&fits))
+    }
+
+    /// The log line of the call that got this answer. Its metrics were counted before it was written.
+    pub(crate) fn line_of(&self, answer: &Answer) -> serde_json::Value {
+        let id = answer.header("x-request-id").expect("every answer has an id");
+        self.log_line(|line| line["request_id"] == id)
     }
 
     /// Everything it has printed so far, on both outputs.
@@ -174,6 +207,11 @@ impl Gateway {
         peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// Everything it printed, once it has ended.
+    pub(crate) fn printed_whole(&self) -> String {
+        self.output.whole()
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
@@ -191,46 +229,5 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// What a process printed, readable while it runs.
-#[derive(Clone, Default)]
-struct Output(Arc<(Mutex<Vec<String>>, Condvar)>);
-
-impl Output {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
-        let shared = self.0.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n') {
-                let Ok(line) = line else { return };
-                shared.0.lock().expect("no panic inside").push(String::from_utf8_lossy(&line).into_owned());
-                shared.1.notify_all();
-            }
-            shared.1.notify_all();
-        });
-    }
-
-    fn text(&self) -> String {
-        self.0.0.lock().expect("no panic inside").join("\n")
-    }
-
-    /// The first JSON line that fits, waiting for it.
-    fn line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        let (mut seen, end) = (0, std::time::Instant::now() + PATIENCE);
-        let mut lines = self.0.0.lock().expect("no panic inside");
-        loop {
-            for line in &lines[seen..] {
-                if let Ok(value) = serde_json::from_str(line)
-                    && fits(&value)
-                {
-                    return value;
-                }
-            }
-            seen = lines.len();
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            assert!(!left.is_zero(), "no such line in:\n{}", lines.join("\n"));
-            lines = self.0.1.wait_timeout(lines, left).expect("no panic inside").0;
-        }
     }
 }

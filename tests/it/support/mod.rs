@@ -2,11 +2,14 @@
 //! the bytes it is told. The platform is the simulator, in this process.
 
 pub(crate) mod client;
+pub(crate) mod exposition;
 pub(crate) mod gateway;
+mod output;
 pub(crate) mod platform;
 pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
-pub(crate) use gateway::{Gateway, Setup};
-pub(crate) use platform::{calls, platform, platform_with, wait_for, wait_until};
+pub(crate) use exposition::Exposition;
+pub(crate) use gateway::{Gateway, Refusing, Setup};
+pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_for, wait_until};
 pub(crate) use script::scripted;
