@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod call;
+mod callers;
 mod chunks;
 mod config;
 mod connection;
@@ -12,7 +13,9 @@ mod errors;
 mod expect;
 mod framing;
 mod gone;
+mod limits;
 mod logins;
+mod malformed;
 mod methods;
 mod observe;
 mod outcomes;
