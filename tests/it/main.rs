@@ -22,6 +22,7 @@ mod outcomes;
 mod replays;
 mod simulator;
 mod slow;
+mod storm;
 mod streaming;
 mod support;
 mod tidy;
