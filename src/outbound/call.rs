@@ -3,6 +3,8 @@
 //! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
 //! only the step before can make. It never touches a socket below the two sessions.
 
+use std::pin::{Pin, pin};
+
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
@@ -105,7 +107,7 @@ pub(super) async fn carry<'a>(
     let judged = loop {
         let token = match &received.operation.auth {
             Auth::Token(family) => {
-                let current = received.account.tokens(*family).current();
+                let current = pin!(received.account.tokens(*family).current());
                 Some(unless_gone(session, rest.is_none(), current).await?.map_err(unavailable)?)
             }
             _ => None,
@@ -115,7 +117,7 @@ pub(super) async fn carry<'a>(
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
+            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), record));
             unless_gone(session, true, exchange).await??
         };
         record.sent = Sent::Yes;
@@ -241,7 +243,11 @@ async fn deliver(
 }
 
 /// Does the work, unless the program goes away first. A session whose body still arrives cannot be watched.
-async fn unless_gone<T>(session: &mut HttpSession, watch: bool, work: impl Future<Output = T>) -> Result<T, Stop> {
+async fn unless_gone<T>(
+    session: &mut HttpSession,
+    watch: bool,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Stop> {
     tokio::select! {
         biased;
         done = work => Ok(done),
