@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod call;
+mod canary;
 mod chunks;
 mod config;
 mod envelope;

@@ -12,4 +12,4 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Gateway, Refusing, Setup};
 pub(crate) use platform::{Asked, calls, platform, platform_like, platform_with, wait_until};
-pub(crate) use script::scripted;
+pub(crate) use script::{Line, scripted, scripted_whole};
