@@ -4,6 +4,7 @@
 
 mod call;
 mod canary;
+mod check;
 mod chunks;
 mod config;
 mod envelope;
