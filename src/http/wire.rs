@@ -3,29 +3,36 @@
 //! pingora's sessions write a head and then the body: two system calls where one does, and a small call
 //! spends most of its time in them. On the answering side a [`Wire`] keeps a head back until its body or a
 //! flush comes. On the asking side it counts what was handed to the connection below, which is the proof
-//! that a request never left, and notices an answer that arrives while a write is stuck.
+//! that a request never left, keeps what was read and not yet taken, and notices an answer that arrives
+//! while a write is stuck.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::patience::Patience;
 
 /// The largest write that is kept back to leave with the next one: a head, not a body.
 const HOLD_LIMIT: usize = 8 * 1024;
+
+/// How much one read takes: a head and an answer of 16 KiB, sealed, in one call; or a piece of a long body.
+const SMALL_READ: usize = 32 * 1024;
+const LARGE_READ: usize = 64 * 1024;
 
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
@@ -43,6 +50,7 @@ pub(crate) struct Wire {
     /// How long a read may be silent; `None`: somebody else watches.
     allowed: Option<Duration>,
     patience: Patience,
+    filled_room: bool,
 }
 
 impl Wire {
@@ -57,6 +65,7 @@ impl Wire {
             ahead: BytesMut::new(),
             allowed: None,
             patience: Patience::default(),
+            filled_room: false,
         }
     }
 
@@ -70,9 +79,43 @@ impl Wire {
         self.written
     }
 
-    /// Whether the peer said something before it had taken the whole request. Such a connection is spent.
-    pub(crate) fn answered_early(&self) -> bool {
-        !self.ahead.is_empty()
+    /// What arrived and was not taken yet. Asking side only.
+    pub(crate) fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.ahead
+    }
+
+    /// Waits for more bytes and puts them behind those of [`Wire::ahead`]. `Ok(0)` is the end.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        // A read that filled its room is followed by a large one: a long body, not a small answer.
+        let room = if self.filled_room { LARGE_READ } else { SMALL_READ };
+        let before = self.ahead.len();
+        self.ahead.reserve(room);
+        let limit = self.ahead.capacity() - before;
+        let taken = poll_fn(|cx| {
+            let Self { inner, ahead, patience, allowed, .. } = self;
+            let read = pin!(inner.read_buf(ahead)).poll(cx);
+            match (*allowed, &read) {
+                (None, _) => read,
+                (Some(allowed), Poll::Pending) => {
+                    ready!(patience.poll_over(cx, allowed));
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                (Some(_), Poll::Ready(_)) => {
+                    patience.heard();
+                    read
+                }
+            }
+        })
+        .await?;
+        self.filled_room = taken == limit;
+        Ok(taken)
+    }
+
+    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
+    /// it. True where the kernel cannot tell.
+    pub(crate) fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
     }
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
@@ -86,25 +129,33 @@ impl Wire {
         self.at_start = true;
         self.allowed = None;
         self.patience.heard();
+        if self.ahead.capacity() > SMALL_READ {
+            self.ahead = BytesMut::new();
+        }
     }
 
-    /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
-    /// are kept for the reader and do not end the writing.
-    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.asks || self.ahead.len() >= AHEAD_LIMIT {
-            return Poll::Pending;
+    /// Ready when the peer of an asking side has answered, or ended, before it has taken the whole request. What it
+    /// said is kept for the reader. Interim answers (1xx) are not waited for.
+    pub(crate) fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.asks && self.ahead.len() < AHEAD_LIMIT {
+            let mut bytes = [0; AHEAD_LIMIT];
+            let mut buf = ReadBuf::new(&mut bytes[self.ahead.len()..]);
+            if ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.ahead.extend_from_slice(buf.filled());
+            if begins_final_answer(&self.ahead) {
+                return Poll::Ready(());
+            }
         }
-        let mut bytes = [0; AHEAD_LIMIT];
-        let mut buf = ReadBuf::new(&mut bytes[self.ahead.len()..]);
-        match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.ahead.extend_from_slice(buf.filled());
-                let interim = self.ahead.starts_with(b"HTTP/1.1 1");
-                if interim {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(io::Error::other("answered before the request was taken"))
-                }
+        Poll::Pending
+    }
+
+    /// A write is stuck: look whether that is because the peer has already answered. Its end is for the write to find.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self.poll_early(cx) {
+            Poll::Ready(()) if !self.ahead.is_empty() => {
+                Poll::Ready(io::Error::other("answered before the request was taken"))
             }
             _ => Poll::Pending,
         }
@@ -123,6 +174,17 @@ impl Wire {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether something follows the interim answers that these bytes may begin with.
+fn begins_final_answer(mut said: &[u8]) -> bool {
+    const INTERIM: &[u8] = b"HTTP/1.1 1";
+    while let Some(rest) = said.strip_prefix(INTERIM) {
+        let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+        said = &rest[end + 4..];
+    }
+    // Fewer bytes than a status line's beginning tell nothing yet.
+    !INTERIM.starts_with(said)
 }
 
 impl AsyncWrite for Wire {
@@ -191,24 +253,7 @@ impl AsyncWrite for Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() && buf.remaining() > 0 {
-            let taken = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead.split_to(taken));
-            return Poll::Ready(Ok(()));
-        }
-        let this = &mut *self;
-        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
-        match (this.allowed, &read) {
-            (None, _) => read,
-            (Some(allowed), Poll::Pending) => {
-                ready!(this.patience.poll_over(cx, allowed));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            (Some(_), Poll::Ready(_)) => {
-                this.patience.heard();
-                read
-            }
-        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
@@ -259,7 +304,7 @@ impl Peek for Wire {}
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -283,10 +328,24 @@ mod tests {
         let mut wire = Wire::upstream(Box::new(near));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
-        assert!(wire.answered_early());
-        let mut read = [0; 22];
-        wire.read_exact(&mut read).await.expect("kept");
-        assert_eq!(&read, b"HTTP/1.1 413 Too large");
+        assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);
+    }
+
+    #[test]
+    fn interim_answers_are_told_from_the_final_one() {
+        for (said, is_final) in [
+            ("", false),
+            ("HTTP/1.", false),
+            ("HTTP/1.1 2", true),
+            ("HTTP/1.1 100 Continue\r\n", false),
+            ("HTTP/1.1 100 Continue\r\n\r\n", false),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 ", false),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413", true),
+            ("HTTP/1.0 1", true),
+            ("SSH-2.0", true),
+        ] {
+            assert_eq!(begins_final_answer(said.as_bytes()), is_final, "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -203,7 +203,8 @@ pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes
     loop {
         let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
             pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
+            pingora::ErrorType::ReadError => Stop::ClientGone,
+            // A program that ended its sending early may still read.
             _ => Stop::from(Refusal::BodyIncomplete),
         })?;
         // A read that ends inside a chunk's size line yields nothing yet.
@@ -243,7 +244,8 @@ fn compose(
     let mut head = RequestHeadWriter::try_new(&received.method, received.path.as_bytes(), query)
         .map_err(|BadTarget| Refusal::BadRequest)?;
     head.header(b"Host", received.account.client.authority().as_bytes());
-    let named = headers::named_by_connection(&request.headers);
+    let named =
+        headers::named_by_connection(request.headers.get_all(header::CONNECTION).iter().map(|value| value.as_bytes()));
     // An answer that has to be read here must not come compressed.
     let reads_answer = received.sealing.is_some();
     let seals_body = signed.is_some() && !received.is_safe();

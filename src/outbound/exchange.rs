@@ -11,7 +11,8 @@ use super::body::{Outgoing, next_piece};
 use super::call::{Length, Received, Stop, gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
-use crate::http::client::{Answer, ConnectError, Connection, SendCause, SendError};
+use crate::http::answer::Answer;
+use crate::http::client::{ConnectError, Connection, SendCause, SendError};
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
@@ -24,6 +25,8 @@ pub(super) async fn once(
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
     let credentials = Credentials::new(received, token);
+    // What is known of the try before this one.
+    let before = record.sent;
     let mut fresh = false;
     loop {
         let connection = connect(received, fresh, record).await?;
@@ -36,9 +39,12 @@ pub(super) async fn once(
             // A closed connection, found before a byte left or on a call that does no harm: once more.
             Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
+                if !error.left {
+                    record.sent = before;
+                }
                 received.account.series.connected(ConnectionOutcome::Replaced);
             }
-            Err(error) => return Err(unanswered(received, error, record)),
+            Err(error) => return Err(unanswered(received, before, error, record)),
         }
     }
 }
@@ -52,25 +58,24 @@ pub(super) async fn stream(
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
     let connection = connect(received, true, record).await?;
+    let before = record.sent;
     record.sent = Sent::Unknown;
     let credentials = Credentials::new(received, token);
     let chunked = received.length == Length::Unknown;
     let begun = received.account.client.begin(connection, &outgoing.head, credentials.parts(), chunked).await;
-    let mut sending = begun.map_err(|error| unanswered(received, error, record))?;
+    let mut sending = begun.map_err(|error| unanswered(received, before, error, record))?;
     if !outgoing.body.is_empty() {
-        sending.write(&outgoing.body).await.map_err(|error| unanswered(received, error, record))?;
+        sending.write(&outgoing.body).await.map_err(|error| unanswered(received, before, error, record))?;
     }
     while !sending.is_refused_more() {
-        let Some(piece) = next_piece(session).await.map_err(|stop| match stop {
-            // The platform has a part of it: "no" would be a lie.
-            Stop::Refuse(_) if !received.is_safe() => Refusal::OutcomeUnknown.into(),
-            stop => stop,
-        })?
-        else {
-            break;
+        let piece = tokio::select! {
+            biased;
+            () = sending.early() => break,
+            piece = next_piece(session) => piece?,
         };
+        let Some(piece) = piece else { break };
         record.bytes_in += piece.len() as u64;
-        sending.write(&piece).await.map_err(|error| unanswered(received, error, record))?;
+        sending.write(&piece).await.map_err(|error| unanswered(received, before, error, record))?;
     }
     let finished = if sending.is_refused_more() {
         sending.finish().await
@@ -82,7 +87,7 @@ pub(super) async fn stream(
         }
     };
     record.lap(Phase::Platform);
-    finished.map_err(|error| unanswered(received, error, record))
+    finished.map_err(|error| unanswered(received, before, error, record))
 }
 
 async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
@@ -137,8 +142,12 @@ impl<'a> Credentials<'a> {
     }
 }
 
-fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>) -> Stop {
-    record.sent = if error.left { Sent::Unknown } else { Sent::No };
+fn unanswered(received: &Received<'_>, before: Sent, error: SendError, record: &mut Record<'_>) -> Stop {
+    record.sent = match error {
+        SendError { left: false, .. } => before,
+        SendError { cause: SendCause::Malformed, .. } => Sent::Yes,
+        SendError { .. } => Sent::Unknown,
+    };
     record.reason = match error.cause {
         SendCause::Closed => "closed",
         SendCause::Timeout => "timeout",
@@ -146,6 +155,7 @@ fn unanswered(received: &Received<'_>, error: SendError, record: &mut Record<'_>
     };
     match error {
         SendError { left: false, .. } => Refusal::UpstreamUnreachable.into(),
+        SendError { cause: SendCause::Malformed, .. } => Refusal::AnswerUnreadable.into(),
         SendError { cause: SendCause::Timeout, .. } if received.is_safe() => Refusal::UpstreamTimeout.into(),
         _ if received.is_safe() => Refusal::UpstreamFailed.into(),
         _ => Refusal::OutcomeUnknown.into(),

@@ -14,14 +14,17 @@ use airudder_gateway::simulator::{Fault, FaultKind, Options, Page, Rest, Simulat
 
 use self::calls::Call;
 use self::marks::{AES_KEY, API_KEY, APP_KEY, APP_SECRET, Marks, NAME, OWN_TOKEN, PHONE, TENANT_TOKEN};
-use crate::support::{Asked, Client, Gateway, Refusing, Setup, platform_like, scripted, scripted_whole};
+use crate::support::{
+    Client, Gateway, Refusing, Setup, close_idle, platform_with, scripted, scripted_whole, wait_until,
+};
 
 /// A platform with the marked account.
-fn platform(change: impl FnOnce(&mut Options)) -> Simulator {
-    platform_like(|options| {
-        options.key_pair = (APP_KEY.into(), APP_SECRET.into());
-        options.cipher = Some((Scheme::EcbZero, Secret::new(AES_KEY)));
-        change(options);
+fn platform(tls: bool) -> Simulator {
+    platform_with(Options {
+        tls,
+        key_pair: (APP_KEY.into(), APP_SECRET.into()),
+        cipher: Some((Scheme::EcbZero, Secret::new(AES_KEY))),
+        ..Options::default()
     })
 }
 
@@ -136,7 +139,7 @@ fn in_both_formats(story: impl Fn(&str)) {
 #[test]
 fn calls_of_every_kind_leak_nothing() {
     in_both_formats(|format| {
-        let platform = platform(|_| {});
+        let platform = platform(false);
         // The login travels sealed here, so that its ciphertext and its digest can be looked for too.
         let sealed = "\nencryption = { scheme = \"aes-ecb-zero\", key = { env = \"AES_KEY\" }, seal_login = true }";
         let mut setup = Setup { sealed: false, ..setup(format) };
@@ -182,7 +185,7 @@ fn faults_of_the_platform_leak_nothing() {
         ]
     };
     in_both_formats(|format| {
-        let platform = platform(|_| {});
+        let platform = platform(false);
         let gateway = setup(format).start(&platform).ready();
         let mut heard = Heard::new();
         for (fault, of_get, of_post) in faults() {
@@ -191,8 +194,8 @@ fn faults_of_the_platform_leak_nothing() {
                 platform.fault(fault.clone());
                 heard.call(&gateway, &call);
                 // The next one finds no connection that is about to close.
-                platform.close_idle_now();
-                platform.wait_until(|platform| platform.open_connections() == 0);
+                close_idle(&platform);
+                wait_until(&platform, "no connection is left", |platform| platform.open_connections() == 0);
             }
         }
         heard.pages(&gateway);
@@ -204,7 +207,7 @@ fn faults_of_the_platform_leak_nothing() {
 #[test]
 fn pauses_and_programs_that_leave_leak_nothing() {
     in_both_formats(|format| {
-        let platform = platform(|_| {});
+        let platform = platform(false);
         let mut setup = setup(format);
         setup.outbound += "header_timeout = \"150ms\"\nbody_timeout = \"150ms\"\ngrace = \"100ms\"\n";
         setup.account += "\nread_timeout = \"150ms\"";
@@ -279,8 +282,8 @@ fn answers_that_are_no_http_leak_nothing() {
 fn a_platform_that_cannot_be_reached_or_trusted_leaks_nothing() {
     in_both_formats(|format| {
         let nobody = Refusing::new();
-        let strange = platform(|options| options.tls = true);
-        let other = platform(|options| options.tls = true);
+        let strange = platform(true);
+        let other = platform(true);
         for (gateway, word) in [
             (setup(format).start_at(&nobody.url(), None), "upstream_unreachable"),
             (setup(format).start_at(&strange.url(), other.ca_pem()), "upstream_untrusted"),
@@ -298,7 +301,7 @@ fn a_platform_that_cannot_be_reached_or_trusted_leaks_nothing() {
 /// So that the search above cannot pass because it looks at nothing: a mark in a name of the configuration is found.
 #[test]
 fn the_search_finds_what_is_there() {
-    let platform = platform(|_| {});
+    let platform = platform(false);
     let mut setup = setup("json");
     setup.more = setup.more.replace("\"books\"", "\"6281377700042\"");
     let gateway = setup.start(&platform).ready();

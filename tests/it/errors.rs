@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use airudder_gateway::simulator::{Fault, FaultKind};
+use airudder_gateway::simulator::{Fault, FaultKind, Options};
 
-use crate::support::{Answer, Gateway, Refusing, Setup, platform, platform_like};
+use crate::support::{Answer, Gateway, Refusing, Setup, platform, platform_with};
 
 /// A row of the table.
 struct Row {
@@ -100,7 +100,7 @@ fn produce(word: &str) -> (Gateway, Answer) {
             (gateway, answer)
         }
         "upstream_untrusted" => {
-            let start = || platform_like(|options| options.tls = true);
+            let start = || platform_with(Options { tls: true, ..Options::default() });
             let (platform, other) = (start(), start());
             let gateway = Setup::default().start_at(&platform.url(), other.ca_pem());
             let answer = gateway.client().get(WITHOUT_TOKEN);
