@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod call;
+mod canary;
+mod check;
 mod chunks;
 mod config;
 mod connection;
