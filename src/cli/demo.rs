@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -181,8 +181,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> io::Result<Self> {
         let number = getrandom::u64().map_err(io::Error::other)?;
-        let folder = std::env::temp_dir().join(format!("airudder-gateway-demo-{number:016x}"));
-        fs::create_dir(&folder)?;
+        let folder = Path::new("/tmp").join(format!("airudder-gateway-demo-{number:016x}"));
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
     }
 

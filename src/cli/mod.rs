@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod run;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
+    Simulate(simulate::Args),
     /// Show four calls against a simulated platform, with what went over the wire.
     Demo {
         /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),
     }
 }

@@ -1,7 +1,7 @@
 //! Opening: read base64, decrypt, hash and unpad, as the text arrives.
 //!
-//! Each batch is decoded into the one allocation of the plaintext, decrypted there and hashed up to what may
-//! still be padding. It hands out nothing before the signature was checked.
+//! The text is decoded into the one allocation of the plaintext, decrypted there and hashed up to what may still
+//! be padding. It hands out nothing before the signature was checked.
 
 use std::fmt;
 
@@ -9,9 +9,13 @@ use base64_simd::STANDARD as BASE64;
 
 use super::blocks::{Block, Chain};
 use super::signed::Digest;
-use super::{BATCH_GROUPS, BLOCK, Cipher, Mode, OpenError, TEXT_GROUP};
+use super::{BATCH, BLOCK, Cipher, Mode, OpenError, STEP, TEXT_GROUP};
 
-/// SHA-256 works on blocks of this many bytes; hashing whole ones spares it a copy.
+/// Characters that are decoded at a time, beside [`STEP`] bytes that are hashed: about as many, and 8 more than a multiple
+/// of the 32 that base64-simd reads at once, because it leaves 6 or more to its slow end.
+const TEXT_STEP: usize = 8 * 32 + 8;
+
+/// Bytes of one block of SHA-256, which copies what is not a whole block.
 const HASH_BLOCK: usize = 64;
 
 /// Opens a text as it arrives. Made by [`Cipher::opener`]. After an error it stays failed.
@@ -24,9 +28,13 @@ pub struct Opener {
     /// The start of the next group of base64.
     carry: [u8; TEXT_GROUP],
     filled: usize,
-    /// Decrypted, with what may be padding at its end.
+    /// Decoded bytes: `hashed <= settled <= decrypted <= plain.len()`, the padding among them.
     plain: Vec<u8>,
-    /// How much of `plain` went into the digest.
+    /// How much of `plain` is decrypted.
+    decrypted: usize,
+    /// How much of that is no padding, whatever follows; a whole number of SHA-256's blocks.
+    settled: usize,
+    /// How much of that went into the digest. It lags by up to a batch, see [`STEP`].
     hashed: usize,
     reading: Reading,
 }
@@ -61,6 +69,8 @@ impl Opener {
             carry: [0; TEXT_GROUP],
             filled: 0,
             plain,
+            decrypted: 0,
+            settled: 0,
             hashed: 0,
             reading: Reading::Before,
         }
@@ -89,8 +99,8 @@ impl Opener {
             return Err(error);
         }
         let carry = self.carry;
-        let start = self.decode(&carry[..self.filled])?;
-        self.decrypt(start)?;
+        self.decode(&carry[..self.filled])?;
+        self.decrypt(self.plain.len())?;
         if self.plain.is_empty() {
             return Err(OpenError::Length);
         }
@@ -99,7 +109,7 @@ impl Opener {
             Chain::Cbc(_) => end_without_pkcs7(&self.plain),
         };
         // With bad padding the digest is computed all the same, so that the time does not tell either.
-        self.digest.update(&self.plain[self.hashed..end]);
+        self.hash(end);
         let matches = self.digest.finish().matches(signed);
         self.plain.truncate(end);
         match (padded, matches) {
@@ -133,9 +143,7 @@ impl Opener {
             text = rest;
         }
         let (groups, tail) = text.split_at(text.len() - text.len() % TEXT_GROUP);
-        for batch in groups.chunks(BATCH_GROUPS * TEXT_GROUP) {
-            self.open_groups(batch)?;
-        }
+        self.open_groups(groups)?;
         self.carry(tail);
         Ok(())
     }
@@ -147,35 +155,27 @@ impl Opener {
 
     /// Opens whole groups from the middle of the text.
     fn open_groups(&mut self, text: &[u8]) -> Result<(), OpenError> {
-        let start = self.decode(text)?;
-        if self.plain.len() - start != text.len() / 4 * 3 {
-            return Err(OpenError::Base64); // `=` may stand at the end of the text only
-        }
-        self.decrypt(start)?;
-        let settled = match self.chain {
-            // Zeros at the end may be padding, and so may all those before them: they wait for a byte after them.
-            Chain::Ecb => end_without_zeros(&self.plain, start).unwrap_or(0),
-            Chain::Cbc(_) => self.plain.len() - BLOCK,
-        };
-        let settled = settled - settled % HASH_BLOCK;
-        if settled > self.hashed {
-            self.digest.update(&self.plain[self.hashed..settled]);
-            self.hashed = settled;
+        // base64-simd reserves exactly what it writes, which would copy everything at each step.
+        self.plain.reserve(text.len() / 4 * 3);
+        for step in text.chunks(TEXT_STEP) {
+            if self.decode(step)? != step.len() / 4 * 3 {
+                return Err(OpenError::Base64); // `=` may stand at the end of the text only
+            }
+            if self.plain.len() >= self.decrypted + BATCH {
+                self.hash(self.settled);
+                self.decrypt(self.decrypted + BATCH)?;
+                self.settle();
+            }
+            self.hash(self.settled.min(self.hashed + STEP));
         }
         Ok(())
     }
 
-    /// Appends the bytes of `text` to `plain`, still encrypted, and gives where they start.
+    /// Appends the bytes of `text` to `plain`, but for the prefixed IV. Gives how many bytes the text had.
     fn decode(&mut self, text: &[u8]) -> Result<usize, OpenError> {
         let start = self.plain.len();
-        // The crate reserves exactly what it writes; without a known length that would copy the bytes at each batch.
-        self.plain.reserve(text.len() / 4 * 3);
         BASE64.decode_append(text, &mut self.plain).map_err(|_| OpenError::Base64)?;
-        Ok(start)
-    }
-
-    /// Decrypts `plain` from `start` on, and takes the prefixed IV out of it.
-    fn decrypt(&mut self, start: usize) -> Result<(), OpenError> {
+        let decoded = self.plain.len() - start;
         if self.iv_due
             && let Some((iv, _)) = self.plain.split_first_chunk::<BLOCK>()
         {
@@ -183,12 +183,34 @@ impl Opener {
             self.iv_due = false;
             self.plain.drain(..BLOCK);
         }
-        let (blocks, rest) = Block::slice_as_chunks_mut(&mut self.plain[start..]);
+        Ok(decoded)
+    }
+
+    fn decrypt(&mut self, end: usize) -> Result<(), OpenError> {
+        let (blocks, rest) = Block::slice_as_chunks_mut(&mut self.plain[self.decrypted..end]);
         if !rest.is_empty() {
             return Err(OpenError::Length);
         }
         self.cipher.schedule().decrypt(&mut self.chain, blocks);
+        self.decrypted = end;
         Ok(())
+    }
+
+    /// Moves `settled` on after a whole batch.
+    fn settle(&mut self) {
+        let end = match self.chain {
+            // Zeros at the end may be padding, and so may all those before them: they wait for a byte after them.
+            Chain::Ecb => end_without_zeros(&self.plain[..self.decrypted], self.decrypted - BATCH),
+            Chain::Cbc(_) => Some(self.decrypted - BLOCK),
+        };
+        if let Some(end) = end {
+            self.settled = end - end % HASH_BLOCK;
+        }
+    }
+
+    fn hash(&mut self, end: usize) {
+        self.digest.update(&self.plain[self.hashed..end]);
+        self.hashed = end;
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::blocks::{Block, Chain};
 use super::signed::{Digest, Signed};
-use super::{BATCH_GROUPS, BLOCK, Cipher, GROUP, Mode, text_len};
+use super::{BATCH, BLOCK, Cipher, GROUP, Mode, STEP, text_len};
 
 /// A sealed plaintext.
 #[derive(Clone)]
@@ -82,13 +82,20 @@ impl Sealer {
             chunk = rest;
         }
         let (groups, tail) = chunk.split_at(chunk.len() - chunk.len() % GROUP);
-        let mut buffer = [Block::default(); BATCH_GROUPS * GROUP / BLOCK];
-        for batch in groups.chunks(BATCH_GROUPS * GROUP) {
-            self.digest.update(batch);
+        let batch_len = match self.chain {
+            Chain::Ecb => BATCH,
+            // Chained blocks wait for each other like SHA-256 does: in small steps the two run side by side.
+            Chain::Cbc(_) => STEP,
+        };
+        let mut buffer = [Block::default(); BATCH / BLOCK];
+        for batch in groups.chunks(batch_len) {
             let (plain, _) = Block::slice_as_chunks(batch);
             let sealed = &mut buffer[..plain.len()];
             self.cipher.schedule().encrypt(&mut self.chain, plain, sealed);
-            append_base64(&mut self.text, Block::slice_as_flattened(sealed));
+            for (plain, sealed) in batch.chunks(STEP).zip(Block::slice_as_flattened(sealed).chunks(STEP)) {
+                self.digest.update(plain);
+                append_base64(&mut self.text, sealed);
+            }
         }
         self.carry(tail);
     }

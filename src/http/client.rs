@@ -1,5 +1,5 @@
 //! The one client: a request leaves in one write over a pooled, verified connection; its answer is read
-//! as it arrives, by pingora's own reader.
+//! as it arrives.
 //!
 //! It says exactly how far a request came, because that decides whether it may be sent again. It never
 //! sends anything twice itself, follows no redirect, and knows nothing of tokens or sealing.
@@ -11,12 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
 
+use super::answer::Answer;
 use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
@@ -191,17 +190,8 @@ impl Client {
     }
 
     /// Gives a connection back once its answer was read whole; one that cannot be used again is closed.
-    pub(crate) async fn release(&self, answer: Answer) {
-        let Answer { mut session, spent } = answer;
-        if spent || !session.is_body_done() {
-            session.shutdown().await;
-            return;
-        }
-        session.respect_keepalive();
-        let Some(stream) = session.reuse().await else { return };
-        if let Ok(mut wire) = stream.into_any().downcast::<Wire>()
-            && !wire.answered_early()
-        {
+    pub(crate) fn release(&self, answer: Answer) {
+        if let Some(mut wire) = answer.into_reusable() {
             wire.restart();
             self.pool.put(wire, clock::now());
         }
@@ -265,19 +255,7 @@ impl Sending {
         let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
         let left = wire.written() > 0;
         wire.allow_silence(if refused_more { EARLY_ANSWER } else { timeouts.read });
-        let mut session = Box::new(HttpSession::new(wire));
-        let failed = |cause| SendError { left, cause };
-        loop {
-            session.read_response().await.map_err(|error| failed(SendCause::from_error(&error)))?;
-            match session.get_status().map(|status| status.as_u16()) {
-                Some(100 | 102..=199) => {}
-                // Nobody asked to switch protocols.
-                Some(101) | None => return Err(failed(SendCause::Malformed)),
-                // The reader was not told of the request: what follows the head of a bodyless answer to HEAD
-                // is the next answer, if anything, so such a connection is not used again.
-                Some(_) => return Ok(Answer { session, spent: refused_more || bodyless }),
-            }
-        }
+        Answer::read(wire, bodyless, refused_more).await.map_err(|cause| SendError { left, cause })
     }
 
     /// Writes all of it, and at once as far as the connection takes it.
@@ -312,51 +290,12 @@ impl Sending {
     }
 }
 
-/// An answer whose head was read.
-pub(crate) struct Answer {
-    // Boxed, because an answer changes hands several times and the session is large.
-    session: Box<HttpSession>,
-    spent: bool,
-}
-
-impl Answer {
-    /// Status and headers, as the platform sent them.
-    pub(crate) fn head(&self) -> Option<&ResponseHeader> {
-        self.session.resp_header()
-    }
-
-    /// The next piece of the body, `None` at its end. A piece can be empty: a read ended inside a chunk's size line.
-    ///
-    /// # Errors
-    /// The body ended early, was not framed as HTTP/1.1 says, or did not come in time.
-    pub(crate) async fn piece(&mut self) -> Result<Option<&[u8]>, SendCause> {
-        self.session.read_body_ref().await.map_err(|error| SendCause::from_error(&error))
-    }
-
-    /// Whether the whole body was read.
-    pub(crate) fn is_done(&mut self) -> bool {
-        self.session.is_body_done()
-    }
-}
-
 impl ConnectError {
     fn from_error(error: &pingora::Error) -> Self {
         use pingora::ErrorType::{InvalidCert, TLSHandshakeFailure, TLSWantX509Lookup};
         match error.etype() {
             InvalidCert | TLSHandshakeFailure | TLSWantX509Lookup => Self::Untrusted,
             _ => Self::Unreachable,
-        }
-    }
-}
-
-impl SendCause {
-    fn from_error(error: &pingora::Error) -> Self {
-        use pingora::ErrorType::InvalidHTTPHeader;
-        let io = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
-        match error.etype() {
-            _ if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) => Self::Timeout,
-            InvalidHTTPHeader => Self::Malformed,
-            _ => Self::Closed,
         }
     }
 }

@@ -3,7 +3,6 @@
 //! A gateway that is not a transparent proxy has to do by hand what RFC 9110 section 7.6.1 asks for. It
 //! decides by name only and never looks at a value, `Connection` excepted.
 
-use http::HeaderMap;
 use http::header::{self, HeaderName};
 
 /// The marker of a sealed message, in both directions: `Is-Encrypted: 1`.
@@ -12,9 +11,9 @@ pub(crate) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypte
 /// The digest over the plaintext of a sealed message.
 pub(crate) const SIGNED: HeaderName = HeaderName::from_static("signed");
 
-/// Whether an answer is sealed: its own header says so, never what was sent.
-pub(crate) fn is_sealed(headers: &HeaderMap) -> bool {
-    headers.get(IS_ENCRYPTED).is_some_and(|value| value.as_bytes().trim_ascii() == b"1")
+/// Whether a message is sealed, by the value of its own [`IS_ENCRYPTED`], never by what was sent.
+pub(crate) fn is_sealed(marker: Option<&[u8]>) -> bool {
+    marker.is_some_and(|value| value.trim_ascii() == b"1")
 }
 
 /// Whether a header belongs to one connection and must not be passed on (RFC 9110 section 7.6.1).
@@ -54,14 +53,13 @@ pub(crate) fn ends_at_gateway(name: &HeaderName) -> bool {
 ///
 /// A name the gateway sets itself is not affected by what a program lists, because the gateway adds its
 /// own headers after this filter (CVE-2026-105299).
-pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(crate) fn named_by_connection<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<HeaderName> {
     let mut named = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let bytes = value.as_bytes();
-        if bytes.eq_ignore_ascii_case(b"keep-alive") || bytes.eq_ignore_ascii_case(b"close") {
+    for value in values {
+        if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
             continue;
         }
-        named.extend(bytes.split(|&b| b == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+        named.extend(value.split(|&b| b == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
     }
     named
 }
@@ -72,11 +70,9 @@ mod tests {
 
     #[test]
     fn connection_names_further_headers_that_end_here() {
-        let mut headers = HeaderMap::new();
-        headers.append("connection", "close, X-Secret ,te".parse().expect("a value"));
-        headers.append("connection", "Authorization".parse().expect("a value"));
-        assert_eq!(named_by_connection(&headers), ["close", "x-secret", "te", "authorization"]);
-        assert!(named_by_connection(&HeaderMap::new()).is_empty());
+        let values = [&b"close, X-Secret ,te"[..], b"Authorization", b"keep-alive"];
+        assert_eq!(named_by_connection(values.into_iter()), ["close", "x-secret", "te", "authorization"]);
+        assert!(named_by_connection([].into_iter()).is_empty());
     }
 
     #[test]

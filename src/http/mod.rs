@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows an account, a token or an operation.
 
+pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod head;
 pub(crate) mod headers;

@@ -3,11 +3,13 @@
 //! pingora's sessions write a head and then the body: two system calls where one does, and a small call
 //! spends most of its time in them. On the answering side a [`Wire`] keeps a head back until its body or a
 //! flush comes. On the asking side it counts what was handed to the connection below, which is the proof
-//! that a request never left, and notices an answer that arrives while a write is stuck.
+//! that a request never left, keeps what was read and not yet taken, and notices an answer that arrives
+//! while a write is stuck.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,12 +23,16 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::patience::Patience;
 
 /// The largest write that is kept back to leave with the next one: a head, not a body.
 const HOLD_LIMIT: usize = 8 * 1024;
+
+/// How much one read takes: a head and an answer of 16 KiB, sealed, in one call; or a piece of a long body.
+const SMALL_READ: usize = 32 * 1024;
+const LARGE_READ: usize = 64 * 1024;
 
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
@@ -44,6 +50,7 @@ pub(crate) struct Wire {
     /// How long a read may be silent; `None`: somebody else watches.
     allowed: Option<Duration>,
     patience: Patience,
+    filled_room: bool,
 }
 
 impl Wire {
@@ -58,6 +65,7 @@ impl Wire {
             ahead: BytesMut::new(),
             allowed: None,
             patience: Patience::default(),
+            filled_room: false,
         }
     }
 
@@ -78,9 +86,36 @@ impl Wire {
         get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
     }
 
-    /// Whether the peer said something before it had taken the whole request. Such a connection is spent.
-    pub(crate) fn answered_early(&self) -> bool {
-        !self.ahead.is_empty()
+    /// What arrived and was not taken yet. Asking side only.
+    pub(crate) fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.ahead
+    }
+
+    /// Waits for more bytes and puts them behind those of [`Wire::ahead`]. `Ok(0)` is the end.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        // A read that filled its room is followed by a large one: a long body, not a small answer.
+        let room = if self.filled_room { LARGE_READ } else { SMALL_READ };
+        let before = self.ahead.len();
+        self.ahead.reserve(room);
+        let limit = self.ahead.capacity() - before;
+        let taken = poll_fn(|cx| {
+            let Self { inner, ahead, patience, allowed, .. } = self;
+            let read = pin!(inner.read_buf(ahead)).poll(cx);
+            match (*allowed, &read) {
+                (None, _) => read,
+                (Some(allowed), Poll::Pending) => {
+                    ready!(patience.poll_over(cx, allowed));
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                (Some(_), Poll::Ready(_)) => {
+                    patience.heard();
+                    read
+                }
+            }
+        })
+        .await?;
+        self.filled_room = taken == limit;
+        Ok(taken)
     }
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
@@ -94,6 +129,9 @@ impl Wire {
         self.at_start = true;
         self.allowed = None;
         self.patience.heard();
+        if self.ahead.capacity() > SMALL_READ {
+            self.ahead = BytesMut::new();
+        }
     }
 
     /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
@@ -199,24 +237,7 @@ impl AsyncWrite for Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() && buf.remaining() > 0 {
-            let taken = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead.split_to(taken));
-            return Poll::Ready(Ok(()));
-        }
-        let this = &mut *self;
-        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
-        match (this.allowed, &read) {
-            (None, _) => read,
-            (Some(allowed), Poll::Pending) => {
-                ready!(this.patience.poll_over(cx, allowed));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            (Some(_), Poll::Ready(_)) => {
-                this.patience.heard();
-                read
-            }
-        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
@@ -267,7 +288,7 @@ impl Peek for Wire {}
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -291,10 +312,7 @@ mod tests {
         let mut wire = Wire::upstream(Box::new(near));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
-        assert!(wire.answered_early());
-        let mut read = [0; 22];
-        wire.read_exact(&mut read).await.expect("kept");
-        assert_eq!(&read, b"HTTP/1.1 413 Too large");
+        assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);
     }
 
     #[tokio::test]

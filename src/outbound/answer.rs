@@ -7,23 +7,20 @@
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode, header};
-use memchr::memmem;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use serde::Deserialize;
 
 use super::Outbound;
 use super::account::Account;
 use super::call::{Received, Stop};
+use super::code::{self, ENVELOPE};
 use super::record::{Phase, Record};
-use crate::http::client::{Answer, SendCause};
+use crate::http::answer::{Answer, Head};
+use crate::http::client::SendCause;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
-use crate::limit::Admitted;
+use crate::limit::{Admitted, Reserved};
 use crate::reply::Refusal;
 use crate::token::Family;
-
-/// The largest unsealed answer that is held to read its code: the platform's envelopes are far smaller.
-const ENVELOPE: usize = 64 * 1024;
 
 /// An answer that was looked at: ready to be delivered, or to be discarded for a replay.
 pub(super) struct Judged {
@@ -36,6 +33,8 @@ pub(super) struct Judged {
     /// Whether a body follows the head at all (not for HEAD, 204 and 304).
     pub(super) has_body: bool,
     code: Option<i64>,
+    /// Memory for what is held.
+    pub(super) _reserved: Option<Reserved>,
 }
 
 impl Judged {
@@ -45,9 +44,9 @@ impl Judged {
     }
 
     /// Lets go of an answer that will not be delivered.
-    pub(super) async fn discard(self, account: &Account) {
+    pub(super) fn discard(self, account: &Account) {
         if let Some(answer) = self.rest {
-            account.client.release(answer).await;
+            account.client.release(answer);
         }
     }
 }
@@ -60,18 +59,19 @@ pub(super) async fn judge(
     admitted: &Admitted,
     record: &mut Record<'_>,
 ) -> Result<Judged, Stop> {
-    let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
-    let status = head.status;
+    let head = answer.head();
+    let status = head.status();
     let bodyless =
         received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let sealed = headers::is_sealed(&head.headers);
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let sealed = headers::is_sealed(head.find(IS_ENCRYPTED.as_str()));
+    let length = head.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     received.account.series.answered(status.as_u16());
 
+    let release = |answer| received.account.client.release(answer);
     let judged = if bodyless {
-        let head = translate(head, sealed, None);
-        received.account.client.release(answer).await;
-        Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None }
+        let head = translate(head, sealed, None)?;
+        release(answer);
+        Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None, _reserved: None }
     } else if sealed {
         let limit = outbound.rules.max_answer;
         let room = length.unwrap_or(limit);
@@ -79,40 +79,29 @@ pub(super) async fn judge(
             return Err(Refusal::AnswerTooLarge.into());
         }
         // The request was carried out: without room the program learns that, and not the answer.
-        let _reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| Refusal::AnswerTooLarge)?;
-        let plain = open(outbound, received, &mut answer, length, record).await?;
-        let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
-        let judged = Judged {
-            head: translate(head, true, Some(plain.len())),
-            code: code(&plain),
-            held: plain,
-            rest: None,
-            has_body: true,
-        };
-        received.account.client.release(answer).await;
-        judged
+        let reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| Refusal::AnswerTooLarge)?;
+        let held = open(outbound, received, &mut answer, length, record).await?;
+        let head = translate(answer.head(), true, Some(held.len()))?;
+        release(answer);
+        let code = code::find(&held);
+        Judged { head, held, rest: None, has_body: true, code, _reserved: Some(reserved) }
     } else if is_envelope(head, length) {
         let (held, done) = hold(&mut answer, ENVELOPE).await?;
-        let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
-        let code = match compressed(head) {
-            true => inflate(&held, ENVELOPE * 4).and_then(|plain| code(&plain)),
-            false => code(&held),
+        let code = match compressed(answer.head()) {
+            true => inflate(&held, ENVELOPE * 4).and_then(|plain| code::find(&plain)),
+            false => code::find(&held),
         };
-        let head = translate(head, false, done.then_some(held.len()));
-        if done {
-            received.account.client.release(answer).await;
-            Judged { head, held, rest: None, has_body: true, code }
+        let head = translate(answer.head(), false, done.then_some(held.len()))?;
+        let rest = if done {
+            release(answer);
+            None
         } else {
-            Judged { head, held, rest: Some(answer), has_body: true, code }
-        }
+            Some(answer)
+        };
+        Judged { head, held, rest, has_body: true, code, _reserved: None }
     } else {
-        Judged {
-            head: translate(head, false, None),
-            held: Bytes::new(),
-            rest: Some(answer),
-            has_body: true,
-            code: None,
-        }
+        let head = translate(head, false, None)?;
+        Judged { head, held: Bytes::new(), rest: Some(answer), has_body: true, code: None, _reserved: None }
     };
     received.account.series.body_code(judged.code);
     record.platform_code = judged.code;
@@ -128,9 +117,8 @@ async fn open(
     length: Option<usize>,
     record: &mut Record<'_>,
 ) -> Result<Bytes, Stop> {
-    let Some(head) = answer.head() else { return Err(Refusal::AnswerUnreadable.into()) };
-    let signed = head.headers.get(SIGNED).cloned();
-    let compressed = compressed(head);
+    let signed = answer.head().find(SIGNED.as_str()).map(<[u8]>::to_vec);
+    let compressed = compressed(answer.head());
     let mut unreadable = |reason: &'static str| {
         record.reason = reason;
         outbound.series.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
@@ -154,7 +142,7 @@ async fn open(
             opener.push(piece).map_err(|error| unreadable(error.reason()))?;
         }
     }
-    let plain = opener.finish(signed.as_bytes()).map_err(|error| unreadable(error.reason()))?;
+    let plain = opener.finish(&signed).map_err(|error| unreadable(error.reason()))?;
     Ok(Bytes::from(plain))
 }
 
@@ -175,19 +163,15 @@ fn cut(_: SendCause) -> Stop {
 }
 
 /// Whether an unsealed answer may be one of the platform's envelopes: JSON, and small as far as is known.
-fn is_envelope(head: &ResponseHeader, length: Option<usize>) -> bool {
-    let json = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
-    });
-    json && length.is_none_or(|length| length <= ENVELOPE) && head.status != StatusCode::PARTIAL_CONTENT
+fn is_envelope(head: &Head, length: Option<usize>) -> bool {
+    let json =
+        head.find("content-type").is_some_and(|value| value.windows(4).any(|part| part.eq_ignore_ascii_case(b"json")));
+    json && length.is_none_or(|length| length <= ENVELOPE) && head.status() != StatusCode::PARTIAL_CONTENT
 }
 
-fn compressed(head: &ResponseHeader) -> bool {
-    head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip")
-    })
+fn compressed(head: &Head) -> bool {
+    head.find("content-encoding")
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip"))
 }
 
 /// The text of a gzip body, or `None` when it is none or unpacks to more than `limit` bytes.
@@ -197,105 +181,34 @@ fn inflate(body: &[u8], limit: usize) -> Option<Bytes> {
     (read <= limit).then(|| plain.into())
 }
 
-/// The `code` of the platform's envelope (a number, or digits in quotes).
-fn code(body: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Code<'a> {
-        Number(i64),
-        Text(&'a str),
-    }
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(borrow)]
-        code: Option<Code<'a>>,
-        retcode: Option<i64>,
-    }
-    if body.len() > ENVELOPE || !body.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    if let Some(code) = plain_success(body) {
-        return Some(code);
-    }
-    let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
-    let code = match envelope.code {
-        Some(Code::Number(code)) => Some(code),
-        Some(Code::Text(digits)) => digits.parse().ok(),
-        None => envelope.retcode,
-    };
-    code
-}
-
-/// The usual case without parsing: `"code"` stands in the body once, and says success wherever it stands.
-/// Anything else has to be parsed, because a refusal counts only at the top.
-fn plain_success(body: &[u8]) -> Option<i64> {
-    let mut found = memmem::find_iter(body, b"\"code\"");
-    let after = body[found.next()? + 6..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
-    let ends = matches!(after.get(digits), Some(b',' | b'}' | b' ' | b'\r' | b'\n' | b'\t'));
-    match &after[..digits] {
-        _ if !ends || found.next().is_some() => None,
-        b"200" => Some(200),
-        b"0" => Some(0),
-        _ => None,
-    }
-}
-
 /// The platform's head as the program gets it: without what ends here, with the exact length of an opened body.
-fn translate(head: &ResponseHeader, sealed: bool, length: Option<usize>) -> Box<ResponseHeader> {
-    let named = headers::named_by_connection(&head.headers);
-    let mut out = match ResponseHeader::build_no_case(head.status, Some(head.headers.len() + 3)) {
-        Ok(out) => Box::new(out),
-        // The status was a status a moment ago.
-        Err(_) => return Box::new(head.clone()),
-    };
-    let _ = out.set_reason_phrase(head.get_reason_phrase());
-    for (name, value) in &head.headers {
-        let dropped = headers::ends_at_hop(name)
-            || named.contains(name)
+fn translate(head: &Head, sealed: bool, length: Option<usize>) -> Result<Box<ResponseHeader>, Stop> {
+    let unreadable = |_| Stop::from(Refusal::AnswerUnreadable);
+    let named = headers::named_by_connection(head.all("connection"));
+    let mut out = ResponseHeader::build_no_case(head.status(), Some(8)).map_err(unreadable)?;
+    out.set_reason_phrase(head.reason()).map_err(unreadable)?;
+    for (name, value) in head.fields() {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
+        let dropped = headers::ends_at_hop(&name)
+            || named.contains(&name)
             || name.as_str().starts_with("x-gateway-")
             || name == IS_ENCRYPTED
             || name == SIGNED
             || (length.is_some() && name == header::CONTENT_LENGTH)
             || (sealed && (name == header::CONTENT_ENCODING || name == header::CONTENT_LENGTH));
-        if dropped {
-            continue;
+        if !dropped {
+            out.append_header(name, value).map_err(unreadable)?;
         }
-        let _ = out.append_header(name.clone(), value.clone());
     }
     if let Some(length) = length {
-        let _ = out.append_header(header::CONTENT_LENGTH, length);
+        out.append_header(header::CONTENT_LENGTH, length).map_err(unreadable)?;
     }
-    out
+    Ok(Box::new(out))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_code_is_the_one_at_the_top() {
-        for (body, expected) in [
-            (r#"{"data":{},"status":"OK","code":200}"#, Some(200)),
-            (r#"{"code":0,"body":{}}"#, Some(0)),
-            (r#"{ "code" : 401 , "data":null}"#, Some(401)),
-            (r#"{"code":"401"}"#, Some(401)),
-            (r#"{"code":-1}"#, Some(-1)),
-            (r#"{"code":2000}"#, Some(2000)),
-            (r#"{"code":200.5}"#, None),
-            (r#"{"data":{"code":401},"code":200}"#, Some(200)),
-            (r#"{"data":{"code":200},"code":10811}"#, Some(10811)),
-            (r#"{"data":{"code":401}}"#, None),
-            (r#"{"data":"\"code\": 401"}"#, None),
-            (r#"{"retcode":0,"data":{}}"#, Some(0)),
-            (r#"{"retcode":7,"data":{}}"#, Some(7)),
-            (r#"{"code":401"#, None),
-            ("[401]", None),
-            ("", None),
-        ] {
-            assert_eq!(code(body.as_bytes()), expected, "{body}");
-        }
-    }
 
     #[test]
     fn a_body_that_unpacks_to_too_much_is_none() {

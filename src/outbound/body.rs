@@ -243,7 +243,8 @@ fn compose(
     let mut head = RequestHeadWriter::try_new(&received.method, received.path.as_bytes(), query)
         .map_err(|BadTarget| Refusal::BadRequest)?;
     head.header(b"Host", received.account.client.authority().as_bytes());
-    let named = headers::named_by_connection(&request.headers);
+    let named =
+        headers::named_by_connection(request.headers.get_all(header::CONNECTION).iter().map(|value| value.as_bytes()));
     // An answer that has to be read here must not come compressed.
     let reads_answer = received.sealing.is_some();
     let seals_body = signed.is_some() && !received.is_safe();

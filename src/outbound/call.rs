@@ -84,7 +84,7 @@ pub(super) async fn carry<'a>(
     // 1. Receive: the header decides who calls whom.
     let received = receive(outbound, session, record)?;
     if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, &outbound.rules, record, family).await;
+        return login::answer(session, &received, &outbound.rules, record, family).await;
     }
 
     // 2. Admit: memory first, then the body.
@@ -123,7 +123,7 @@ pub(super) async fn carry<'a>(
         let judged = answer::judge(outbound, &received, answer, &admitted, record).await?;
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
-                judged.discard(received.account).await;
+                judged.discard(received.account);
                 received.account.tokens(*family).refused(token.generation()).await;
                 if rest.is_some() {
                     return Err(Reply { detail: Some(NOT_HELD), ..Refusal::TokenRefused.into() }.into());
@@ -208,7 +208,7 @@ async fn deliver(
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let Judged { mut head, held, rest, has_body, .. } = judged;
+    let Judged { mut head, held, rest, has_body, _reserved, .. } = judged;
     // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
     if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
         if session.is_http11() {
@@ -233,7 +233,7 @@ async fn deliver(
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }
-        account.client.release(answer).await;
+        account.client.release(answer);
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);

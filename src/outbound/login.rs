@@ -7,28 +7,36 @@ use http::header;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::body;
-use super::call::Stop;
+use super::body::{invite, next_piece};
+use super::call::{Length, Received, Stop};
 use super::record::{REQUEST_ID, Record};
 use crate::config;
+use crate::reply::Refusal;
 use crate::token::Family;
 
 /// 64 characters, as the platform's own tokens have.
 const PLACEHOLDER: &str = "airudder-gateway-placeholder-token-opens-nothing-AAAAAAAAAAAAAAA";
 
+/// Largest login that is read, in bytes.
+const MAX_BODY: u64 = 64 * 1024;
+
 /// Answers a login in the family's own shape. What it carries is read and forgotten.
 pub(super) async fn answer(
     session: &mut HttpSession,
+    received: &Received<'_>,
     rules: &config::Outbound,
     record: &mut Record<'_>,
     family: Family,
 ) -> Result<(), Stop> {
-    body::invite(session, rules).await?;
+    if matches!(received.length, Length::Known(bytes) if bytes > MAX_BODY) {
+        return Err(Refusal::BodyTooLarge.into());
+    }
+    invite(session, rules).await?;
     let mut read = 0;
-    while let Some(piece) = body::next_piece(session).await? {
-        read += piece.len();
-        if read > 64 * 1024 {
-            return Err(crate::reply::Refusal::BodyTooLarge.into());
+    while let Some(piece) = next_piece(session).await? {
+        read += piece.len() as u64;
+        if read > MAX_BODY {
+            return Err(Refusal::BodyTooLarge.into());
         }
     }
     let body = match family {
@@ -37,7 +45,7 @@ pub(super) async fn answer(
     }
     .to_string();
     record.status = 200;
-    record.bytes_in = read as u64;
+    record.bytes_in = read;
     record.bytes_out = body.len() as u64;
     let write = async {
         let mut head = ResponseHeader::build(200, Some(4))?;

@@ -7,6 +7,7 @@ pub(crate) mod account;
 mod answer;
 mod body;
 mod call;
+mod code;
 mod exchange;
 mod login;
 pub(crate) mod program;

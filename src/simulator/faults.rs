@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
 
 use super::auth::Family;
 use super::platform::lock;
@@ -21,7 +22,7 @@ pub struct Fault {
 
 /// What goes wrong. As JSON: `{"kind": "cut_mid_answer", "after": 100}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
     /// An HTTP status with a page in place of the answer.
     Status {
@@ -236,32 +237,25 @@ impl From<FaultKind> for Fault {
 
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Written {
-            #[serde(flatten)]
-            kind: FaultKind,
-            on: Option<String>,
-            times: Option<Times>,
-        }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Times {
-            Number(u32),
-            Word(String),
-        }
-        let Written { kind, on, times } = Written::deserialize(deserializer)?;
-        let on = match on.as_deref() {
-            None | Some("calls") => On::Calls,
-            Some("any") => On::Any,
-            Some("auth") => On::Auth,
-            Some(path) if path.starts_with('/') => On::Path(path.to_owned()),
+        let mut written = Map::deserialize(deserializer)?;
+        let on = written.remove("on");
+        let times = written.remove("times");
+        let kind = FaultKind::deserialize(Value::Object(written)).map_err(de::Error::custom)?;
+        let on = match on.as_ref().map(Value::as_str) {
+            None | Some(Some("calls")) => On::Calls,
+            Some(Some("any")) => On::Any,
+            Some(Some("auth")) => On::Auth,
+            Some(Some(path)) if path.starts_with('/') => On::Path(path.to_owned()),
             Some(_) => return Err(de::Error::custom("\"on\" is \"calls\", \"any\", \"auth\" or a path")),
         };
-        let times = match times {
+        let number = |times: &Value| times.as_u64().and_then(|times| u32::try_from(times).ok());
+        let times = match &times {
             None => Some(1),
-            Some(Times::Number(times)) => Some(times),
-            Some(Times::Word(word)) if word == "always" => None,
-            Some(Times::Word(_)) => return Err(de::Error::custom("\"times\" is a number or \"always\"")),
+            Some(times) if times == "always" => None,
+            Some(times) => {
+                let wrong = || de::Error::custom("\"times\" is a number or \"always\"");
+                Some(number(times).ok_or_else(wrong)?)
+            }
         };
         Ok(Self { kind, on, times })
     }
@@ -336,6 +330,10 @@ mod tests {
             (r#"{"kind":"other_key"}"#, Ok(Fault::new(FaultKind::OtherKey))),
             (r#"{"kind":"hang","on":"nobody"}"#, Err("\"on\" is")),
             (r#"{"kind":"hang","times":"often"}"#, Err("\"times\" is")),
+            (r#"{"kind":"hang","times":-1}"#, Err("\"times\" is")),
+            (r#"{"kind":"hang","on":7}"#, Err("\"on\" is")),
+            (r#"{"kind":"hang","tims":2}"#, Err("unknown field `tims`, expected `ms`")),
+            (r#"{"kind":"cut_mid_answer"}"#, Err("missing field `after`")),
             (r#"{"kind":"flood"}"#, Err("unknown variant `flood`, expected one of `status`")),
         ] {
             match (serde_json::from_str::<Fault>(written), expected) {

@@ -17,6 +17,7 @@ mod platform;
 mod probes;
 mod record;
 mod recording;
+mod response;
 mod server;
 mod service;
 mod tls;

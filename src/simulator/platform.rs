@@ -47,10 +47,7 @@ impl Platform {
             None => None,
             Some((scheme, key)) => {
                 let other = Secret::new(key.expose().iter().map(|byte| !byte).collect::<Vec<u8>>());
-                let made = |key| {
-                    Cipher::try_new(scheme, key)
-                        .map_err(|error| io::Error::other(format!("the key does not fit: {error}")))
-                };
+                let made = |key| Cipher::try_new(scheme, key).map_err(io::Error::other);
                 Some(Ciphers { right: made(key)?, wrong: made(&other)? })
             }
         };

@@ -31,10 +31,16 @@ const BACKLOG: u32 = 4096;
 
 /// Binds and listens, in the current runtime.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: io::Error| {
+        let sentence = format!("cannot listen on {address}: {error}; choose another address, or port 0");
+        io::Error::new(error.kind(), sentence)
+    })
 }
 
 /// Serves until `stop` says so or its sender is gone; then cuts what is open.

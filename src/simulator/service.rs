@@ -3,38 +3,33 @@
 
 use std::convert::Infallible;
 use std::future;
-use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use super::answer::{Answer, Payload, Shape};
 use super::auth::{self, Family, Refused};
-use super::body::{Content, Outgoing};
+use super::body::Outgoing;
 use super::control::Control;
 use super::faults::{FaultKind, Page, Rest};
 use super::input::Input;
 use super::options::{SealAnswers, Seen};
 use super::platform::Platform;
 use super::record::{EntryId, Received};
+use super::response::{sent, written};
 use super::wire::{Busy, End, Line, Order};
 use super::{operations, probes, recording};
 use crate::envelope::Signed;
 
 const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
 const SIGNED: HeaderName = HeaderName::from_static("signed");
-
-/// Bytes of a chunk in answers that come in pieces.
-const PIECE: usize = 1000;
 
 /// Answers one request, or ends its connection and never returns.
 pub(super) async fn answer(platform: Arc<Platform>, line: Arc<Line>, request: Request<Incoming>) -> Response<Outgoing> {
@@ -327,7 +322,9 @@ async fn collect(platform: Arc<Platform>, entry: EntryId, mut body: Incoming) ->
     let most = platform.options.keep_body;
     let mut kept = BytesMut::new();
     let mut len = 0_u64;
-    while let Some(frame) = body.frame().await {
+    // hyper does not end the body of a call that was answered early before the next call comes, so its length has to.
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.ok()?.into_data() else { continue };
         len += data.len() as u64;
         if len <= most as u64 {
@@ -373,63 +370,6 @@ fn received(line: &Line, head: &Parts, at: Duration) -> Received {
         status: None,
         at,
     }
-}
-
-/// The answer as HTTP, its bytes in the shape that it asks for.
-fn sent(answer: Answer, more: Vec<(HeaderName, HeaderValue)>, busy: Busy) -> Response<Outgoing> {
-    let mut gzipped = false;
-    let content = match answer.payload {
-        Payload::Nothing => Content::Whole(Bytes::new()),
-        Payload::Recording(range) => Content::Recording(range),
-        Payload::Bytes(bytes) => match answer.shape {
-            Shape::Whole | Shape::CloseDelimited => Content::Whole(bytes),
-            Shape::Gzip => match gzip(&bytes) {
-                Ok(compressed) => {
-                    gzipped = true;
-                    Content::Whole(compressed)
-                }
-                Err(_) => Content::Whole(bytes),
-            },
-            Shape::Chunked => Content::Pieces(bytes.chunks(PIECE).map(Bytes::copy_from_slice).collect()),
-        },
-    };
-    let mut response = Response::new(Outgoing::new(content, busy));
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    headers.extend(answer.headers.into_iter().chain(more));
-    if gzipped {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-fn gzip(bytes: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes)?;
-    encoder.finish().map(Bytes::from)
-}
-
-/// The answer as bytes, with a Content-Length or without, whole or only so many bytes of the body and never all.
-fn written(response: Response<Outgoing>, with_length: bool, cut_after: Option<usize>) -> Bytes {
-    let (head, body) = response.into_parts();
-    let size = body.size();
-    let mut text = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
-    let mut line = |name: &HeaderName, value: &HeaderValue| {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            text.extend_from_slice(part);
-        }
-    };
-    head.headers.iter().for_each(|(name, value)| line(name, value));
-    match size {
-        Some(size) if with_length => line(&CONTENT_LENGTH, &HeaderValue::from(size)),
-        _ => line(&CONNECTION, &HeaderValue::from_static("close")),
-    }
-    text.extend_from_slice(b"\r\n");
-    let all = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
-    let most = cut_after.map_or(all, |after| after.min(all.saturating_sub(1)));
-    text.extend_from_slice(&body.first(most));
-    text.into()
 }
 
 /// Hands the connection to its task, which writes the last words and ends it; the caller is dropped meanwhile.

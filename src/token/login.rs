@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method};
 
 use super::{Family, Login, LoginError, read_retry_after};
 use crate::envelope::{Cipher, Signed};
-use crate::http::client::{Answer, Client, ConnectError, SendCause, SendError};
-use crate::http::headers::{self, SIGNED};
+use crate::http::answer::Answer;
+use crate::http::client::{Client, ConnectError, SendCause, SendError};
+use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::secret::Secret;
 
@@ -74,18 +75,19 @@ impl Login for HttpLogin {
             ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
         })?;
         let mut answer = self.client.send(connection, &head, [b"", b"", b""], body).await.map_err(unanswered)?;
-        let (status, retry_after) = answer
-            .head()
-            .map(|head| (head.status.as_u16(), head.headers.get(header::RETRY_AFTER).and_then(read_retry_after)))
-            .ok_or(LoginError::Cut)?;
-        let signed = answer
-            .head()
-            .filter(|head| headers::is_sealed(&head.headers))
-            .map(|head| head.headers.get(SIGNED).cloned().unwrap_or(HeaderValue::from_static("")));
+        let head = answer.head();
+        let status = head.status().as_u16();
+        let retry_after = head
+            .find("retry-after")
+            .and_then(|wait| HeaderValue::from_bytes(wait).ok())
+            .as_ref()
+            .and_then(read_retry_after);
+        let sealed = headers::is_sealed(head.find(IS_ENCRYPTED.as_str()));
+        let signed = sealed.then(|| head.find(SIGNED.as_str()).unwrap_or_default().to_vec());
         let mut text = read(&mut answer).await?;
         if let Some(signed) = signed {
             let envelope = self.envelope.as_ref().ok_or(LoginError::NotJson)?;
-            let plain = envelope.cipher.open(text.expose(), signed.as_bytes()).map_err(|_| LoginError::NotJson)?;
+            let plain = envelope.cipher.open(text.expose(), &signed).map_err(|_| LoginError::NotJson)?;
             text = Secret::new(plain);
         }
         self.family.read_answer(status, text.expose()).map_err(|error| error.with_retry_after(retry_after))

@@ -117,12 +117,14 @@ fn produce(word: &str) -> (Gateway, Answer) {
         }
         "busy" => {
             let platform = Simulator::start_in_thread(Options::default()).expect("a platform");
-            let memory = "memory = \"1MiB\"\nmemory_wait = \"0s\"\nmax_body = \"1MiB\"\nmax_answer = \"1MiB\"";
-            let gateway = with(memory).start(&platform);
+            let gateway =
+                with("memory = \"1MiB\"\nmemory_wait = \"0s\"\nmax_body = \"256KiB\"\nmax_answer = \"256KiB\"")
+                    .start(&platform);
+            let head = "POST /x HTTP/1.1\r\nHost: g\r\nContent-Length: 262144\r\n\r\n";
             let mut slow = gateway.client();
-            slow.send("POST /x HTTP/1.1\r\nHost: g\r\nContent-Length: 1048576\r\n\r\n{");
+            slow.send(head);
             gateway.until(|gateway| gateway.metric("memory_in_use_bytes") > 0.0);
-            let answer = gateway.client().post("/x", "{}");
+            let answer = gateway.client().send(head).answer();
             (gateway, answer)
         }
         _ => panic!("no producer for {word}: write one"),

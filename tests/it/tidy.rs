@@ -32,7 +32,7 @@ const ONLY_IN: [(&[&str], &[&str], &str); 7] = [
         &["app", "admin", "outbound", "token", "http"],
         "the framework is an edge: what decides and what is pure does not know it",
     ),
-    (&["std::env"], &["config"], "the environment is read once, at the door"),
+    (&["std::env"], &["config", "cli"], "the environment is read at the door; the demo asks it where its folder goes"),
     (
         &["std::fs", "tokio::fs"],
         &["config", "cli"],

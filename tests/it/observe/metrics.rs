@@ -88,7 +88,7 @@ fn answers_are_counted_by_class_and_by_the_code_in_their_body() {
 
 #[test]
 fn a_refused_token_shows_in_replays_logins_and_expiry() {
-    let mut watched = Watched::new();
+    let watched = Watched::new();
     let expiry = r#"token_expiry_timestamp_seconds{account="main",family="cloud"}"#;
     let day = watched.before.value(expiry) - clock::wall_millis() as f64 / 1000.0;
     assert!(day > 86_000.0 && day <= 86_401.0, "a token of 24 h ends in {day} s");

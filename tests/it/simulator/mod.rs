@@ -205,6 +205,7 @@ fn what_does_not_open_is_refused() {
     let nothing = sha256(b"");
     let marked = [headers[0], headers[1], ("Signed", nothing.as_str())];
     assert_eq!(client.call("GET /service/cloud/list", &marked, b"").status, 200, "marked, with nothing to seal");
+    assert_eq!(client.call("GET /service/cloud/list", &headers, b"").status, 400, "nothing, with another digest");
 }
 
 #[test]
@@ -362,6 +363,7 @@ fn requests_are_remembered_as_they_came() {
         (first.method.as_str(), first.query.as_deref(), &first.body[..]),
         ("POST", Some("a"), b"body".as_slice())
     );
+    assert_eq!(second.headers[1], ("Transfer-Encoding".into(), "chunked".into()), "on a connection in use too");
     assert_eq!((second.path.as_str(), &second.body[..], second.body_len), ("/a", b"abcdefg".as_slice(), 7));
     assert_eq!((second.complete, second.status, second.connection), (true, Some(401), 1));
     let printed = format!("{first:?}");

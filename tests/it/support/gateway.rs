@@ -2,16 +2,15 @@
 //! Everything it prints is kept, so that a test can search it.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use airudder_gateway::simulator::Simulator;
 
+use super::output::Output;
 use super::{Answer, Client, Exposition};
 
 /// How long anything that has to happen may take before the test gives up.
@@ -182,7 +181,7 @@ impl Gateway {
 
     /// The first log line that fits, waiting for it.
     pub(crate) fn log_line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        self.output.line(fits)
+        self.output.first(|line| serde_json::from_str(line).ok().filter(&fits))
     }
 
     /// The log line of the call that got this answer. Its metrics were counted before it was written.
@@ -199,6 +198,11 @@ impl Gateway {
     /// Process id, for signals and for reading its memory.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Everything it printed, once it has ended.
+    pub(crate) fn printed_whole(&self) -> String {
+        self.output.whole()
     }
 
     /// Sends SIGTERM.
@@ -218,61 +222,5 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// What a process printed, readable while it runs.
-#[derive(Clone, Default)]
-struct Output(Arc<(Mutex<Vec<String>>, Condvar)>);
-
-impl Output {
-    fn follow(&self, pipe: impl Read + Send + 'static) {
-        let shared = self.0.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n') {
-                let Ok(line) = line else { return };
-                shared.0.lock().expect("no panic inside").push(String::from_utf8_lossy(&line).into_owned());
-                shared.1.notify_all();
-            }
-            shared.1.notify_all();
-        });
-    }
-
-    fn text(&self) -> String {
-        self.0.0.lock().expect("no panic inside").join("\n")
-    }
-
-    /// Waits for the line that names the two addresses, in either format of the log.
-    fn listening(&self) -> (SocketAddr, SocketAddr) {
-        let address = |line: &str, name: &str| {
-            let (_, rest) = line.split_once(name)?;
-            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
-            rest[..end].parse().ok()
-        };
-        self.first(|line| {
-            let line = line.replace(['"', ','], "").replace('=', ":") + " ";
-            line.contains("listening").then_some(())?;
-            Some((address(&line, "outbound:")?, address(&line, "admin:")?))
-        })
-    }
-
-    /// The first JSON line that fits, waiting for it.
-    fn line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        self.first(|line| serde_json::from_str(line).ok().filter(&fits))
-    }
-
-    /// What the first line gives that gives something, waiting for it.
-    fn first<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
-        let (mut seen, end) = (0, std::time::Instant::now() + PATIENCE);
-        let mut lines = self.0.0.lock().expect("no panic inside");
-        loop {
-            if let Some(found) = lines[seen..].iter().find_map(|line| find(line)) {
-                return found;
-            }
-            seen = lines.len();
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            assert!(!left.is_zero(), "no such line in:\n{}", lines.join("\n"));
-            lines = self.0.1.wait_timeout(lines, left).expect("no panic inside").0;
-        }
     }
 }

@@ -4,11 +4,12 @@
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
+mod output;
 pub(crate) mod platform;
 pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Gateway, Refusing, Setup};
-pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
+pub(crate) use platform::{Asked, calls, platform, platform_like, platform_with, wait_until};
 pub(crate) use script::scripted;
