@@ -150,8 +150,8 @@ fn configured_headers_replace_the_programs_own() {
         ..Setup::default()
     };
     let gateway = setup.start(&platform).ready();
-    let own = "Token: of-the-program\r\ntenantid: tenant-7\r\nTENANTID: tenant-8\r\nConnection: token, tenantid\r\n";
-    for lines in [own, ""] {
+    let own = "Token: of-the-program\r\ntenantid: tenant-7\r\nTENANTID: tenant-8\r\n";
+    for lines in [own, &format!("{own}Connection: token, tenantid\r\n"), "Connection: token\r\n", ""] {
         platform.clear();
         let answer = gateway.client().post_with(QUERY_READ, lines, "{}");
         assert_eq!((answer.status, &answer.json()["retcode"]), (200, &0.into()), "{answer:?}");
