@@ -241,6 +241,13 @@ impl Gateway {
         self.child.id()
     }
 
+    /// The most memory it has used so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Everything it printed, once it has ended.
     pub(crate) fn printed_whole(&self) -> String {
         self.output.whole()
