@@ -122,8 +122,10 @@ pub(super) async fn carry<'a>(
         };
         record.sent = Sent::Yes;
 
-        let judge = pin!(answer::judge(outbound, &received, answer, &admitted, record));
-        let judged = unless_gone(session, judge).await??;
+        let judged = {
+            let judge = pin!(answer::judge(outbound, &received, answer, &admitted, record));
+            unless_gone(session, judge).await??
+        };
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account);
