@@ -2,7 +2,7 @@
 //! It is its own small HTTP/1.1 reader, so that nothing of the gateway judges the gateway.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use super::gateway::PATIENCE;
 
@@ -57,11 +57,6 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
         self
-    }
-
-    /// Says that nothing more comes.
-    pub(crate) fn finish_sending(&mut self) {
-        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     /// `GET path` on this connection.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use airudder_gateway::clock;
 use airudder_gateway::simulator::Simulator;
 
 use super::output::Output;
@@ -202,9 +203,9 @@ impl Gateway {
 
     /// Waits until something is so that only asking shows.
     pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = clock::now() + PATIENCE;
         while !is_so(self) {
-            assert!(std::time::Instant::now() < end, "it never came: {}", self.printed());
+            assert!(clock::now() < end, "it never came: {}", self.printed());
             std::thread::yield_now();
         }
     }
