@@ -17,7 +17,7 @@ use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::http::head;
-use crate::http::headers::{IS_ENCRYPTED, SIGNED};
+use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::Unavailable;
 
@@ -162,9 +162,11 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     }
     head::check(&raw).map_err(Reply::from)?;
 
-    let program = outbound.programs.find(request.headers.get("x-gateway-key")).ok_or(Refusal::UnknownProgram)?;
+    let key = headers::only(&request.headers, "x-gateway-key").map_err(|_| Refusal::UnknownProgram)?;
+    let program = outbound.programs.find(key).ok_or(Refusal::UnknownProgram)?;
     record.program = &program.name;
-    let account = match (program.account, request.headers.get("x-gateway-account")) {
+    let named = headers::only(&request.headers, "x-gateway-account").map_err(|_| Refusal::UnknownAccount)?;
+    let account = match (program.account, named) {
         (Some(account), _) => &outbound.accounts[account],
         (None, None) => &outbound.accounts[0],
         (None, Some(named)) => outbound
