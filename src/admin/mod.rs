@@ -9,7 +9,7 @@ use http::{Method, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
-use crate::http::listener::{App, HeaderFault};
+use crate::http::listener::{After, App, HeaderFault};
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
 
@@ -92,13 +92,15 @@ impl Page {
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> After {
         let request = session.req_header();
         let page = self.page(&request.method, request.uri.path());
-        if !session.is_body_done() {
-            session.set_server_keepalive(None);
+        let unread = !session.is_body_done();
+        match page.write(session).await {
+            Ok(()) if unread => After::Linger,
+            Ok(()) => After::Keep,
+            Err(_) => After::Cut,
         }
-        page.write(session).await.is_ok()
     }
 
     async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
@@ -110,6 +112,5 @@ impl App for Admin {
         let page =
             Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
         let _ = page.write(session).await;
-        session.shutdown().await;
     }
 }

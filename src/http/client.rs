@@ -4,6 +4,7 @@
 //! It says exactly how far a request came, because that decides whether it may be sent again. It never
 //! sends anything twice itself, follows no redirect, and knows nothing of tokens or sealing.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -239,6 +240,13 @@ impl Sending {
         self.write_whole(&mut [size.as_bytes(), piece, b"\r\n"].map(IoSlice::new)).await
     }
 
+    /// Ends when the platform answers, or closes, before the body was written: [`Sending::finish`] brings what it
+    /// said. Giving up this wait loses nothing.
+    pub(crate) async fn early(&mut self) {
+        poll_fn(|cx| self.wire.poll_early(cx)).await;
+        self.refused_more = true;
+    }
+
     /// Whether there is no use in writing more.
     pub(crate) fn is_refused_more(&self) -> bool {
         self.refused_more
@@ -254,7 +262,8 @@ impl Sending {
         }
         let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
         let left = wire.written() > 0;
-        wire.allow_silence(if refused_more { EARLY_ANSWER } else { timeouts.read });
+        let gave_up = refused_more && wire.ahead().is_empty();
+        wire.allow_silence(if gave_up { EARLY_ANSWER } else { timeouts.read });
         Answer::read(wire, bodyless, refused_more).await.map_err(|cause| SendError { left, cause })
     }
 

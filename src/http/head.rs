@@ -85,6 +85,17 @@ pub(crate) fn path_and_query(target: &str) -> &str {
     rest.find('/').map_or("/", |at| &rest[at..])
 }
 
+/// Checks the first line, without its LF, for what is no request line of HTTP/1.x: other than two spaces, or a
+/// control character. Bytes above ASCII pass; some programs leave them so in a query.
+pub(crate) fn check_request_line(line: &[u8]) -> Result<(), Malformed> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let spaces = line.iter().filter(|&&byte| byte == b' ').count();
+    if spaces != 2 || line.iter().any(u8::is_ascii_control) {
+        return Err(Malformed::Syntax);
+    }
+    Ok(())
+}
+
 /// `METHOD /path HTTP/1.x`: only the origin form and the absolute form reach a platform behind a gateway.
 fn check_target(request_line: &[u8]) -> Result<(), Malformed> {
     let target = request_line.split(|&b| b == b' ').nth(1).ok_or(Malformed::Syntax)?;
@@ -122,6 +133,24 @@ impl<'a> Iterator for Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_line_is_three_words() {
+        for (line, ok) in [
+            ("GET / HTTP/1.1\r", true),
+            ("GET /?q=\u{e9} HTTP/1.1", true),
+            ("GET /", false),
+            ("GET  / HTTP/1.1", false),
+            ("GET /a b HTTP/1.1", false),
+            ("GET /\0 HTTP/1.1", false),
+            ("GET /\t HTTP/1.1", false),
+            ("GET /\u{7f} HTTP/1.1", false),
+            ("GET /\r HTTP/1.1\r", false),
+            ("", false),
+        ] {
+            assert_eq!(check_request_line(line.as_bytes()).is_ok(), ok, "{line:?}");
+        }
+    }
 
     #[test]
     fn what_two_servers_could_read_in_two_ways_is_refused() {

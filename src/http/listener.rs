@@ -1,8 +1,9 @@
 //! The accept loop: connections in, requests handed to an [`App`] one after another.
 //!
 //! pingora starts its header clock at each read; here it starts at the first byte of a request and runs
-//! to the end of the header, so a header that trickles ends. An idle connection waits without a buffer of
-//! its own being touched, and closes when the gateway drains. It never looks into a request.
+//! to the end of the header, so a header that trickles ends. A connection that cannot carry another request
+//! closes in a way that lets its last answer arrive. An idle one closes when the gateway drains. It never
+//! looks into a request beyond its first line.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::l4::stream::Stream as TransportStream;
@@ -25,8 +26,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::head;
 use super::patience::Patience;
 use super::wire::Wire;
+use crate::clock;
 
 /// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
 const FIRST_READ: usize = 24 * 1024;
@@ -34,6 +37,13 @@ const FIRST_READ: usize = 24 * 1024;
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
 const BACKLOG: u32 = 4096;
+
+/// Longest first line of a request that is waited for: what pingora takes of a whole header.
+const MAX_LINE: usize = 1024 * 1024;
+
+/// How long a connection that will close is still read, so that its last answer arrives before a reset could take
+/// it away (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What ended the reading of a request header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +58,22 @@ pub(crate) enum HeaderFault {
 
 /// Something that answers requests.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers one request whose header has been read. Returns whether its connection may be used again.
-    fn serve(self: &Arc<Self>, session: &mut HttpSession) -> impl Future<Output = bool> + Send;
+    /// Answers one request whose header has been read.
+    fn serve(self: &Arc<Self>, session: &mut HttpSession) -> impl Future<Output = After> + Send;
 
     /// Answers a request whose header could not be read; the connection closes after it.
     fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It carries another request, if both sides want that.
+    Keep,
+    /// More of the request may be on its way, so nothing can be found behind it: it closes once the answer arrived.
+    Linger,
+    /// Nobody is there, or the answer broke off: it closes at once.
+    Cut,
 }
 
 /// Deadlines and bounds of one listener.
@@ -172,7 +193,7 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
     let mut rest = None;
     let mut draining = pin!(drain.begun());
     loop {
-        let begun = match rest.take() {
+        let mut begun = match rest.take() {
             Some(begun) => begun,
             None => {
                 let mut begun = BytesMut::with_capacity(FIRST_READ);
@@ -190,29 +211,42 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
             }
         };
         let in_flight = drain.enter();
+        let first_byte = clock::now();
+        let line = timeout(rules.header_timeout, read_line(&mut stream, &mut begun)).await;
         let mut session = HttpSession::new(stream);
         session.set_pipelining_enabled(true);
         session.set_pipelined_prefix(begun);
-        session.set_server_keepalive(Some(rules.keepalive_timeout.as_secs().max(1)));
-        let fault = match timeout(rules.header_timeout, session.read_request()).await {
-            Ok(Ok(Some(_))) => None,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => match HeaderFault::from_error(&error) {
-                Some(fault) => Some(fault),
-                None => return,
-            },
+        // The deadline for the whole header is enough.
+        session.set_read_timeout(None);
+        let fault = match line {
+            Ok(Ok(None)) => {
+                let left = rules.header_timeout.saturating_sub(clock::now().saturating_duration_since(first_byte));
+                match timeout(left, session.read_request()).await {
+                    Ok(Ok(Some(_))) => None,
+                    Ok(Ok(None)) => return,
+                    Ok(Err(error)) => match HeaderFault::from_error(&error) {
+                        Some(fault) => Some(fault),
+                        None => return,
+                    },
+                    Err(_) => Some(HeaderFault::TooSlow),
+                }
+            }
+            Ok(Ok(Some(fault))) => Some(fault),
+            Ok(Err(_)) => return,
             Err(_) => Some(HeaderFault::TooSlow),
         };
         if let Some(fault) = fault {
             session.set_server_keepalive(None);
             app.refuse(&mut session, fault).await;
-            return;
+            return linger(session).await;
         }
         if drain.is_draining() {
             session.set_server_keepalive(None);
         }
-        if !app.serve(&mut session).await {
-            return;
+        match app.serve(&mut session).await {
+            After::Keep => {}
+            After::Linger => return linger(session).await,
+            After::Cut => return,
         }
         drop(in_flight);
         let Ok(Some(reusable)) = session.reuse().await else { return };
@@ -220,6 +254,43 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         rest = rest.filter(|bytes| !bytes.is_empty());
         allowed = rules.keepalive_timeout;
     }
+}
+
+/// Reads until the first line of a request is there, and checks it before pingora can: that one mends what it can
+/// read in only one way, and an operator would search long for a space that became `%20`.
+///
+/// Empty lines before it belong to a body that is over (RFC 9112 section 2.2).
+async fn read_line(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<Option<HeaderFault>> {
+    let mut searched = 0;
+    loop {
+        while begun.starts_with(b"\r\n") {
+            begun.advance(2);
+            searched = 0;
+        }
+        if let Some(end) = begun[searched..].iter().position(|&byte| byte == b'\n') {
+            return Ok(head::check_request_line(&begun[..searched + end]).err().map(|_| HeaderFault::Malformed));
+        }
+        searched = begun.len();
+        if searched >= MAX_LINE {
+            return Ok(Some(HeaderFault::TooLarge));
+        }
+        if stream.read_buf(begun).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Says that no more answers come, and reads on for a moment.
+async fn linger(session: HttpSession) {
+    let mut stream = session.into_inner();
+    stream.shutdown().await;
+    let mut ignored = BytesMut::with_capacity(FIRST_READ);
+    let rest = async {
+        while matches!(stream.read_buf(&mut ignored).await, Ok(read) if read > 0) {
+            ignored.clear();
+        }
+    };
+    let _ = timeout(LINGER, rest).await;
 }
 
 impl HeaderFault {

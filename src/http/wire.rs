@@ -79,13 +79,6 @@ impl Wire {
         self.written
     }
 
-    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
-    /// it. True where the kernel cannot tell.
-    pub(crate) fn is_established(&self) -> bool {
-        const ESTABLISHED: u8 = 1;
-        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
-    }
-
     /// What arrived and was not taken yet. Asking side only.
     pub(crate) fn ahead(&mut self) -> &mut BytesMut {
         &mut self.ahead
@@ -118,6 +111,13 @@ impl Wire {
         Ok(taken)
     }
 
+    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
+    /// it. True where the kernel cannot tell.
+    pub(crate) fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
+    }
+
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
     pub(crate) fn allow_silence(&mut self, allowed: Duration) {
         self.allowed = Some(allowed);
@@ -134,23 +134,28 @@ impl Wire {
         }
     }
 
-    /// A write is stuck: look whether that is because the peer has already answered. Interim answers (1xx)
-    /// are kept for the reader and do not end the writing.
-    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.asks || self.ahead.len() >= AHEAD_LIMIT {
-            return Poll::Pending;
+    /// Ready when the peer of an asking side has answered, or ended, before it has taken the whole request. What it
+    /// said is kept for the reader. Interim answers (1xx) are not waited for.
+    pub(crate) fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.asks && self.ahead.len() < AHEAD_LIMIT {
+            let mut bytes = [0; AHEAD_LIMIT];
+            let mut buf = ReadBuf::new(&mut bytes[self.ahead.len()..]);
+            if ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.ahead.extend_from_slice(buf.filled());
+            if begins_final_answer(&self.ahead) {
+                return Poll::Ready(());
+            }
         }
-        let mut bytes = [0; AHEAD_LIMIT];
-        let mut buf = ReadBuf::new(&mut bytes[self.ahead.len()..]);
-        match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.ahead.extend_from_slice(buf.filled());
-                let interim = self.ahead.starts_with(b"HTTP/1.1 1");
-                if interim {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(io::Error::other("answered before the request was taken"))
-                }
+        Poll::Pending
+    }
+
+    /// A write is stuck: look whether that is because the peer has already answered. Its end is for the write to find.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self.poll_early(cx) {
+            Poll::Ready(()) if !self.ahead.is_empty() => {
+                Poll::Ready(io::Error::other("answered before the request was taken"))
             }
             _ => Poll::Pending,
         }
@@ -169,6 +174,17 @@ impl Wire {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether something follows the interim answers that these bytes may begin with.
+fn begins_final_answer(mut said: &[u8]) -> bool {
+    const INTERIM: &[u8] = b"HTTP/1.1 1";
+    while let Some(rest) = said.strip_prefix(INTERIM) {
+        let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+        said = &rest[end + 4..];
+    }
+    // Fewer bytes than a status line's beginning tell nothing yet.
+    !INTERIM.starts_with(said)
 }
 
 impl AsyncWrite for Wire {
@@ -313,6 +329,23 @@ mod tests {
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
         assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);
+    }
+
+    #[test]
+    fn interim_answers_are_told_from_the_final_one() {
+        for (said, is_final) in [
+            ("", false),
+            ("HTTP/1.", false),
+            ("HTTP/1.1 2", true),
+            ("HTTP/1.1 100 Continue\r\n", false),
+            ("HTTP/1.1 100 Continue\r\n\r\n", false),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 ", false),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413", true),
+            ("HTTP/1.0 1", true),
+            ("SSH-2.0", true),
+        ] {
+            assert_eq!(begins_final_answer(said.as_bytes()), is_final, "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -203,7 +203,8 @@ pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes
     loop {
         let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
             pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-            pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError => Stop::ClientGone,
+            pingora::ErrorType::ReadError => Stop::ClientGone,
+            // A program that ended its sending early may still read.
             _ => Stop::from(Refusal::BodyIncomplete),
         })?;
         // A read that ends inside a chunk's size line yields nothing yet.

@@ -155,7 +155,7 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodRefused.into());
     }
-    head::check(&raw).map_err(|malformed| Reply { detail: Some(malformed.as_str()), ..Refusal::BadRequest.into() })?;
+    head::check(&raw).map_err(Reply::from)?;
 
     let program = outbound.programs.find(request.headers.get("x-gateway-key")).ok_or(Refusal::UnknownProgram)?;
     record.program = &program.name;

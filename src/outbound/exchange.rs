@@ -68,14 +68,12 @@ pub(super) async fn stream(
         sending.write(&outgoing.body).await.map_err(|error| unanswered(received, before, error, record))?;
     }
     while !sending.is_refused_more() {
-        let Some(piece) = next_piece(session).await.map_err(|stop| match stop {
-            // The platform has a part of it: "no" would be a lie.
-            Stop::Refuse(_) if !received.is_safe() => Refusal::OutcomeUnknown.into(),
-            stop => stop,
-        })?
-        else {
-            break;
+        let piece = tokio::select! {
+            biased;
+            () = sending.early() => break,
+            piece = next_piece(session) => piece?,
         };
+        let Some(piece) = piece else { break };
         record.bytes_in += piece.len() as u64;
         sending.write(&piece).await.map_err(|error| unanswered(received, before, error, record))?;
     }

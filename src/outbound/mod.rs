@@ -33,17 +33,16 @@ use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
 
 use crate::config;
-use crate::http::listener::{App, HeaderFault};
+use crate::http::head::Malformed;
+use crate::http::listener::{After, App, HeaderFault};
 use crate::limit::Budget;
 use crate::reply::{Refusal, Reply, Sent};
 
 /// An unread body up to this is read, so that the connection can be kept after a refusal.
 const DRAINABLE: u64 = 64 * 1024;
 
-/// How long and how much a connection that will close is still read, so that the refusal arrives before
-/// a reset would take it away (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
+/// How long such a body may take to arrive.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// The outbound face: everything a call needs, made once in `app`.
 pub(crate) struct Outbound {
@@ -57,56 +56,56 @@ pub(crate) struct Outbound {
 }
 
 impl App for Outbound {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> bool {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> After {
         let mut record = Record::new();
         self.series.metrics.calls_in_flight.inc();
         session.set_write_timeout(Some(self.rules.body_timeout));
         let stopped = contained(pin!(call::carry(self, session, &mut record))).await;
-        let (end, keep) = match stopped {
-            Ok(()) => (End::Answered, true),
+        let (end, after) = match stopped {
+            Ok(()) if session.is_body_done() => (End::Answered, After::Keep),
+            // The platform did not want all of it.
+            Ok(()) => (End::Answered, After::Linger),
             Err(Stop::Refuse(reply)) => self.answer(session, reply, &mut record).await,
-            Err(Stop::ClientGone) => (End::ClientGone, false),
-            Err(Stop::CutOff) => (End::CutOff, false),
+            Err(Stop::ClientGone) => (End::ClientGone, After::Cut),
+            Err(Stop::CutOff) => (End::CutOff, After::Cut),
         };
         self.series.metrics.calls_in_flight.dec();
         record.finish(end, &self.series);
-        keep
+        after
     }
 
     async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
-        let refusal = match fault {
-            HeaderFault::TooSlow => Refusal::HeaderTimeout,
-            HeaderFault::TooLarge => Refusal::HeaderTooLarge,
-            HeaderFault::Malformed => Refusal::BadRequest,
+        let reply = match fault {
+            HeaderFault::TooSlow => Refusal::HeaderTimeout.into(),
+            HeaderFault::TooLarge => Refusal::HeaderTooLarge.into(),
+            HeaderFault::Malformed => Reply::from(Malformed::Syntax),
         };
         let mut record = Record::new();
-        let reply = Reply::from(refusal);
-        record.status = refusal.status();
+        record.status = reply.refusal.status();
         let _ = write(session, &reply, &record).await;
-        session.shutdown().await;
-        record.finish(End::Refused(refusal), &self.series);
+        record.finish(End::Refused(reply.refusal), &self.series);
     }
 }
 
 impl Outbound {
     /// Writes our own answer. The connection is kept when nothing of the request is left on it.
-    async fn answer(&self, session: &mut HttpSession, reply: Reply, record: &mut Record<'_>) -> (End, bool) {
+    async fn answer(&self, session: &mut HttpSession, reply: Reply, record: &mut Record<'_>) -> (End, After) {
         let refused = End::Refused(reply.refusal);
         record.status = reply.refusal.status();
         if record.sent == Sent::No {
             record.sent = reply.refusal.sent();
         }
-        let drained = drain(session).await;
+        // Where a request ends that is framed in two ways, or not to its end, nobody can say.
+        let lost = matches!(reply.refusal, Refusal::BadRequest | Refusal::BodyIncomplete | Refusal::BodyTimeout);
+        let drained = !lost && drain(session).await;
         if !drained {
             session.set_server_keepalive(None);
         }
-        if write(session, &reply, record).await.is_err() {
-            return (refused, false);
+        match write(session, &reply, record).await {
+            Ok(()) if drained => (refused, After::Keep),
+            Ok(()) => (refused, After::Linger),
+            Err(_) => (refused, After::Cut),
         }
-        if !drained {
-            linger(session).await;
-        }
-        (refused, drained)
     }
 }
 
@@ -130,22 +129,8 @@ async fn drain(session: &mut HttpSession) -> bool {
     if waits || length.is_none_or(|length| length > DRAINABLE) {
         return false;
     }
-    session.set_total_drain_timeout(Some(LINGER));
+    session.set_total_drain_timeout(Some(DRAIN_TIME));
     matches!(session.drain_request_body().await, Ok(()))
-}
-
-/// Reads on for a moment after the last answer of a connection.
-async fn linger(session: &mut HttpSession) {
-    let rest = async {
-        let mut read = 0;
-        while let Ok(Some(piece)) = session.read_body_bytes().await {
-            read += piece.len();
-            if read > LINGER_BYTES {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 /// The answer of the table, in the platform's shape.
@@ -166,6 +151,12 @@ async fn write(session: &mut HttpSession, reply: &Reply, record: &Record<'_>) ->
     session.write_body(&body).await?;
     session.finish_body().await?;
     Ok(())
+}
+
+impl From<Malformed> for Reply {
+    fn from(malformed: Malformed) -> Self {
+        Self { detail: Some(malformed.as_str()), ..Refusal::BadRequest.into() }
+    }
 }
 
 /// What the edge asks a session that pingora does not answer directly.

@@ -3,7 +3,7 @@
 
 use airudder_gateway::simulator::{Fault, Received};
 
-use crate::support::{Asked, Setup, platform};
+use crate::support::{Setup, arrived_at, platform};
 
 const ECHO: &str = "/_sim/echo";
 const QUERY_READ: &str = "/api/v1/process/queryTaskQian";
@@ -25,7 +25,7 @@ fn no_connection_header_removes_what_the_gateway_adds() {
             let body = r#"{"Callee":"+6281200000001"}"#;
             let answer = gateway.client().post_with(ECHO, &format!("Connection: {listed}\r\n"), body);
             assert_eq!(answer.status, 200, "{listed}: {answer:?}");
-            let arrived = &platform.arrived_at(ECHO)[0];
+            let arrived = &arrived_at(&platform, ECHO)[0];
             assert_eq!(
                 only(arrived, "authorization"),
                 Some(format!("Token {}", platform.tokens()[0]).as_str()),
@@ -74,7 +74,7 @@ fn what_ends_at_the_gateway_never_arrives() {
             lines.push_str(&format!("{name}: {value}\r\n"));
         }
         assert_eq!(gateway.client().post_with(ECHO, &lines, "{}").status, 200);
-        let arrived = &platform.arrived_at(ECHO)[0];
+        let arrived = &arrived_at(&platform, ECHO)[0];
         for (name, value) in ENDS_HERE {
             assert!(arrived.headers_named(name).all(|other| other != value), "{name} arrived");
             let ours = name.eq_ignore_ascii_case("authorization");
@@ -105,7 +105,7 @@ fn every_other_header_arrives_as_it_was_sent() {
             lines.push_str(&format!("{name}: {value}\r\n"));
         }
         assert_eq!(gateway.client().post_with(ECHO, &lines, "{}").status, 200);
-        let arrived = &platform.arrived_at(ECHO)[0];
+        let arrived = &arrived_at(&platform, ECHO)[0];
         let ours: Vec<_> =
             arrived.headers.iter().filter(|(name, _)| PASSES.iter().any(|(sent, _)| sent == name)).collect();
         let sent: Vec<_> = PASSES.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
@@ -119,7 +119,7 @@ fn a_program_without_a_user_agent_speaks_in_the_platforms_way() {
     let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     assert_eq!(gateway.client().get(ECHO).status, 200);
-    assert_eq!(only(&platform.arrived_at(ECHO)[0], "user-agent"), Some("Airudder"));
+    assert_eq!(only(&arrived_at(&platform, ECHO)[0], "user-agent"), Some("Airudder"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn one_operation_has_the_programs_own_headers_in_place_of_a_token() {
         let answer = gateway.client().post_with(QUERY_READ, own, r#"{"header":{"traceId":"t1"}}"#);
         assert_eq!((answer.status, &answer.json()["retcode"]), (200, &0.into()), "{answer:?}");
         assert_eq!(answer.json()["traceId"], "t1");
-        let arrived = &platform.arrived_at(QUERY_READ)[0];
+        let arrived = &arrived_at(&platform, QUERY_READ)[0];
         assert_eq!((only(arrived, "token"), only(arrived, "tenantId")), (Some("of-the-program"), Some("tenant-7")));
         assert_eq!(only(arrived, "authorization"), None);
         assert_eq!(arrived.sealed(), sealed);
@@ -155,7 +155,7 @@ fn configured_headers_replace_the_programs_own() {
         platform.clear();
         let answer = gateway.client().post_with(QUERY_READ, lines, "{}");
         assert_eq!((answer.status, &answer.json()["retcode"]), (200, &0.into()), "{answer:?}");
-        let arrived = &platform.arrived_at(QUERY_READ)[0];
+        let arrived = &arrived_at(&platform, QUERY_READ)[0];
         assert_eq!((only(arrived, "token"), only(arrived, "tenantId")), (Some("configured-token"), Some("tenant-1")));
         assert_eq!(only(arrived, "authorization"), None);
         assert!(!String::from_utf8_lossy(&answer.body).contains("configured-token"));

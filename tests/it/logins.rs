@@ -2,7 +2,7 @@
 
 use airudder_gateway::simulator::{Fault, FaultKind, Page};
 
-use crate::support::{Asked, Setup, platform_like};
+use crate::support::{Setup, arrived_at, platform, wait_until};
 
 const TASK: &str = "/service/cloud/task";
 const LOGIN: &str = "/service/cloud/auth";
@@ -23,7 +23,7 @@ fn whatever_a_login_fails_with_the_program_is_told_to_wait_and_nothing_else_leav
         ("failing", Fault::new(FaultKind::Redirect { location: "https://platform.example/".into() })),
         ("timed_out", Fault::hang()),
     ] {
-        let platform = platform_like(|_| {});
+        let platform = platform();
         platform.fault(fault.clone().on_auth().always());
         let gateway = unpaced().start(&platform);
 
@@ -47,10 +47,10 @@ fn whatever_a_login_fails_with_the_program_is_told_to_wait_and_nothing_else_leav
 
 #[test]
 fn a_platform_that_asks_for_patience_gets_it() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     platform.fault(Fault::too_many(40).on_auth());
     let gateway = unpaced().start(&platform);
-    platform.wait_until(|platform| platform.logins() == 1);
+    wait_until(&platform, "the login was throttled", |platform| platform.logins() == 1);
     for _ in 0..10 {
         let answer = gateway.client().post(TASK, "{}");
         assert_eq!((answer.word(), answer.json()["sent"].as_str()), (Some("token_unavailable"), Some("no")));
@@ -62,7 +62,7 @@ fn a_platform_that_asks_for_patience_gets_it() {
 
 #[test]
 fn a_wrong_key_pair_sends_nothing_but_logins() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let setup = Setup { env: vec![("APP_SECRET".into(), "not-the-secret".into())], ..Setup::default() };
     let gateway = setup.start(&platform);
     let answers: Vec<_> = (0..10).map(|_| gateway.client().post(TASK, "{}")).collect();
@@ -78,7 +78,7 @@ fn a_wrong_key_pair_sends_nothing_but_logins() {
 
 #[test]
 fn a_programs_login_is_answered_here_however_it_is_written() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     let mut program = gateway.client();
     let json = r#"{"APPKey":"demo-key","APPSecret":"demo-secret"}"#;
@@ -126,7 +126,7 @@ fn a_programs_login_is_answered_here_however_it_is_written() {
     let arrived: Vec<_> = platform.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(arrived, [LOGIN, TASK], "the gateway's own login and the call");
     let real = platform.tokens();
-    assert_eq!(platform.arrived_at(TASK)[0].header("authorization"), Some(format!("Token {}", real[0]).as_str()));
+    assert_eq!(arrived_at(&platform, TASK)[0].header("authorization"), Some(format!("Token {}", real[0]).as_str()));
     for token in tokens {
         assert_eq!(token.len(), 64, "as the platform's own");
         assert!(!real.contains(&token), "the real token reaches no program");
@@ -135,7 +135,7 @@ fn a_programs_login_is_answered_here_however_it_is_written() {
 
 #[test]
 fn a_client_that_waits_for_100_continue_can_log_in() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     let mut program = gateway.client();
     program
@@ -146,7 +146,7 @@ fn a_client_that_waits_for_100_continue_can_log_in() {
 
 #[test]
 fn a_login_that_is_no_login_is_refused_and_not_forwarded() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     let answer = gateway.client().post(LOGIN, "x".repeat(64 * 1024 + 1));
     assert_eq!((answer.status, answer.word()), (413, Some("body_too_large")));

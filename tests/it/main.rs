@@ -5,6 +5,8 @@
 mod call;
 mod chunks;
 mod config;
+mod connection;
+mod early;
 mod envelope;
 mod errors;
 mod expect;

@@ -2,7 +2,7 @@
 
 use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 
-use crate::support::{Answer, Asked, Gateway, Setup, platform};
+use crate::support::{Answer, Gateway, Setup, arrived_at, close_idle, platform, stop, wait_until};
 
 const ECHO: &str = "/_sim/echo";
 
@@ -27,7 +27,7 @@ fn a_call_that_may_have_had_an_effect_and_got_no_answer_was_sent_once() {
                     let answer = call(&gateway, method, ECHO, r#"{"Callee":"+6281200000001"}"#);
                     assert_refused(&answer, 502, "outcome_unknown", "unknown", &format!("{method} {silence:?}"));
                     assert_eq!(platform.count(ECHO), 1, "{method} {silence:?}");
-                    assert!(platform.arrived_at(ECHO)[0].complete);
+                    assert!(arrived_at(&platform, ECHO)[0].complete);
                     assert_eq!(call(&gateway, "POST", ECHO, "{}").status, 200, "the next call finds its way");
                 }
             }
@@ -128,7 +128,7 @@ fn a_connection_that_the_platform_closed_is_replaced_and_no_call_notices() {
         for round in 0..30 {
             for method in ["GET", "POST"] {
                 assert_eq!(call(&gateway, "GET", "/service/cloud/robot", "").status, 200, "one is in the pool");
-                assert!(platform.close_idle_now() > 0);
+                assert!(close_idle(&platform) > 0);
                 platform.clear();
                 let body = if method == "GET" { "" } else { "{}" };
                 let answer = call(&gateway, method, ECHO, body);
@@ -149,7 +149,7 @@ fn a_platform_that_closes_after_each_answer_is_called_without_an_error() {
             let body = if method == "GET" { "" } else { "{}" };
             let answer = call(&gateway, method, ECHO, body);
             assert_eq!(answer.status, 200, "{method}, round {round}: {answer:?}");
-            platform.wait_until(|platform| platform.open_connections() == 0);
+            wait_until(&platform, "it closed", |platform| platform.open_connections() == 0);
         }
         assert_eq!((platform.count(ECHO), platform.connections()), (2 * round, 2 * round));
     }
@@ -189,7 +189,7 @@ fn interim_answers_are_not_the_answer() {
 fn a_platform_that_is_gone_is_unreachable_and_nothing_was_sent() {
     let (platform, gateway) = impatient(true);
     assert_eq!(call(&gateway, "POST", ECHO, "{}").status, 200, "a connection is in the pool");
-    platform.stop_now();
+    stop(&platform);
     for method in ["POST", "GET"] {
         let body = if method == "GET" { "" } else { "{}" };
         let answer = call(&gateway, method, ECHO, body);

@@ -1,8 +1,8 @@
 //! Replays: a call whose token was refused goes out once more, whole, and never a third time.
 
-use airudder_gateway::simulator::{Fault, FaultKind, Received, RefusalStyle};
+use airudder_gateway::simulator::{Fault, FaultKind, Options, Received, RefusalStyle};
 
-use crate::support::{Answer, Asked, Gateway, Setup, platform_like};
+use crate::support::{Answer, Gateway, Setup, arrived_at, platform, platform_with};
 
 const ECHO: &str = "/_sim/echo";
 const SIZES: [usize; 3] = [1024, 70 * 1024, 5 * 1024 * 1024];
@@ -15,7 +15,7 @@ fn bodies_replay_whole_and_byte_for_byte() {
         (false, RefusalStyle::Http401),
         (false, RefusalStyle::Ok200),
     ] {
-        let platform = platform_like(|options| options.refusal = style);
+        let platform = platform_with(Options { refusal: style, ..Options::default() });
         let gateway = unpaced(sealed).start(&platform).ready();
         for size in SIZES {
             for chunked in [false, true] {
@@ -28,7 +28,7 @@ fn bodies_replay_whole_and_byte_for_byte() {
                 let what = format!("{size} bytes, sealed {sealed}, {style:?}, chunked {chunked}");
                 assert_eq!(answer.status, 200, "{what}: {answer:?}");
                 assert_eq!(answer.json()["code"], 200, "{what}");
-                let tries = platform.arrived_at(ECHO);
+                let tries = arrived_at(&platform, ECHO);
                 assert_eq!(tries.len(), 2, "{what}");
                 for one in &tries {
                     assert!(one.complete, "{what}");
@@ -44,7 +44,7 @@ fn bodies_replay_whole_and_byte_for_byte() {
 
 #[test]
 fn a_query_replays_as_it_was_sealed_on_the_connection_that_is_there() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     assert_eq!(gateway.client().get("/_sim/echo?a=b").status, 200);
     platform.revoke_tokens();
@@ -52,7 +52,7 @@ fn a_query_replays_as_it_was_sealed_on_the_connection_that_is_there() {
 
     assert_eq!(gateway.client().get("/_sim/echo?Callee=%2B6281200000001").status, 200);
 
-    let tries = platform.arrived_at(ECHO);
+    let tries = arrived_at(&platform, ECHO);
     assert_eq!(tries.len(), 2);
     assert_eq!(tries[0].opened.as_deref(), Some(b"Callee=%2B6281200000001".as_slice()));
     assert_eq!(tries[0].query, tries[1].query);
@@ -61,7 +61,7 @@ fn a_query_replays_as_it_was_sealed_on_the_connection_that_is_there() {
 
 #[test]
 fn a_head_request_replays_too() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     platform.revoke_tokens();
     let mut program = gateway.client();
@@ -73,7 +73,7 @@ fn a_head_request_replays_too() {
 #[test]
 fn a_second_refusal_is_an_answer_and_the_call_arrived_twice_at_most() {
     for sealed in [true, false] {
-        let platform = platform_like(|_| {});
+        let platform = platform();
         let gateway = unpaced(sealed).start(&platform).ready();
         platform.fault(Fault::new(FaultKind::Refuse).times(2));
 
@@ -89,7 +89,7 @@ fn a_second_refusal_is_an_answer_and_the_call_arrived_twice_at_most() {
 
 #[test]
 fn a_replay_that_gets_no_answer_does_not_go_again() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = unpaced(true).start(&platform).ready();
     platform.fault(Fault::new(FaultKind::Refuse));
     platform.fault(Fault::cut());
@@ -101,7 +101,7 @@ fn a_replay_that_gets_no_answer_does_not_go_again() {
 
 #[test]
 fn a_replay_without_a_token_says_that_the_first_try_arrived() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = unpaced(true).start(&platform).ready();
     platform.fault(Fault::status(500).on_auth().always());
     platform.fault(Fault::new(FaultKind::Refuse));
@@ -114,7 +114,7 @@ fn a_replay_without_a_token_says_that_the_first_try_arrived() {
 
 #[test]
 fn a_body_that_streamed_cannot_go_again_and_the_answer_says_so() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let small = Setup { outbound: "threads = 2\nmax_body = \"64KiB\"".into(), ..unpaced(false) };
     let gateway = small.start(&platform).ready();
     let body = numbers(1024 * 1024);
@@ -128,7 +128,7 @@ fn a_body_that_streamed_cannot_go_again_and_the_answer_says_so() {
         assert!(message.contains("not held"), "{message}");
         assert_eq!(platform.count(ECHO), 1);
         assert_eq!(post(&gateway, &body, chunked).status, 200, "the program's own repetition has a fresh token");
-        assert!(platform.arrived_at(ECHO)[1].body == body);
+        assert!(arrived_at(&platform, ECHO)[1].body == body);
     }
 }
 

@@ -6,7 +6,7 @@ use airudder_gateway::secret::Secret;
 use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 
 use crate::support::gateway::KEY;
-use crate::support::{Asked, Setup, platform};
+use crate::support::{Setup, arrived_at, platform};
 
 const TASK: &str = "/service/cloud/task";
 const CASE: &str = "/service/cloud/case";
@@ -40,7 +40,7 @@ fn what_arrives_under_three_failures_in_a_row_is_ciphertext_each_time() {
             gateway.client().get(&format!("{CASE}?{QUERY}"));
         }
         for path in [TASK, CASE] {
-            assert!(platform.arrived_at(path).len() >= 3, "{failure:?}");
+            assert!(arrived_at(&platform, path).len() >= 3, "{failure:?}");
         }
         assert_sealed(&platform, &format!("{failure:?}"));
     }

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use airudder_gateway::simulator::{Fault, FaultKind, RefusalStyle};
+use airudder_gateway::simulator::{Fault, FaultKind, Options, RefusalStyle};
 
-use crate::support::{Asked, Client, Setup, platform_like};
+use crate::support::{Client, Setup, arrived_at, platform, platform_with, wait_until};
 
 const TASK: &str = "/service/cloud/task";
 const CLOUD_LOGIN: &str = "/service/cloud/auth";
@@ -20,7 +20,7 @@ fn a_token_revoked_under_2000_calls_costs_one_login_and_no_call_notices() {
 
 fn revoke_under(calls: usize, style: RefusalStyle) {
     allow_open_files(6 * calls as u64);
-    let platform = platform_like(|options| options.refusal = style);
+    let platform = platform_with(Options { refusal: style, ..Options::default() });
     let gateway = Setup::default().start(&platform).ready();
     platform.fault(Fault::new(FaultKind::Hold).times(calls as u32));
     let mut programs: Vec<Client> = (0..calls)
@@ -30,7 +30,7 @@ fn revoke_under(calls: usize, style: RefusalStyle) {
             program
         })
         .collect();
-    platform.wait_until(|platform| platform.count(TASK) == calls);
+    wait_until(&platform, "all calls are in flight", |platform| platform.count(TASK) == calls);
 
     platform.revoke_tokens();
     platform.release();
@@ -49,12 +49,12 @@ fn revoke_under(calls: usize, style: RefusalStyle) {
 
 #[test]
 fn a_refusal_that_comes_late_does_not_kill_the_fresh_token() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     platform.fault(Fault::new(FaultKind::Hold).on_path("/_sim/echo/late"));
     let mut late = gateway.client();
     late.send("GET /_sim/echo/late HTTP/1.1\r\nHost: gateway\r\n\r\n");
-    platform.wait_until(|platform| platform.count("/_sim/echo/late") == 1);
+    wait_until(&platform, "it arrived", |platform| platform.count("/_sim/echo/late") == 1);
     platform.revoke_tokens();
     assert_eq!(gateway.client().post(TASK, "{}").status, 200);
     assert_eq!(platform.logins(), 2);
@@ -70,7 +70,7 @@ fn a_refusal_that_comes_late_does_not_kill_the_fresh_token() {
 
 #[test]
 fn the_call_centres_token_is_fetched_at_its_first_use() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = Setup::default().start(&platform).ready();
     assert_eq!(gateway.client().post(TASK, "{}").status, 200);
     assert_eq!((platform.count(CLOUD_LOGIN), platform.count(PREDICT_LOGIN)), (1, 0), "nobody used it");
@@ -81,13 +81,13 @@ fn the_call_centres_token_is_fetched_at_its_first_use() {
     }
 
     assert_eq!((platform.count(CLOUD_LOGIN), platform.count(PREDICT_LOGIN)), (1, 1));
-    let shown = |path: &str| platform.arrived_at(path)[0].header("authorization").map(str::to_owned);
+    let shown = |path: &str| arrived_at(&platform, path)[0].header("authorization").map(str::to_owned);
     assert_ne!(shown(TASK), shown(PREDICT), "each family has its own token");
 }
 
 #[test]
 fn each_token_error_of_the_call_centre_is_one_login_and_one_replay() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let gateway = patient().start(&platform).ready();
     assert_eq!(gateway.client().post(PREDICT, "{}").json()["code"], 0);
     for code in [10810, 10811, 10812, 10813] {
@@ -96,7 +96,7 @@ fn each_token_error_of_the_call_centre_is_one_login_and_one_replay() {
         let answer = gateway.client().post(PREDICT, r#"{"taskName":"once more"}"#);
         assert_eq!(answer.json()["code"], 0, "{code}: {answer:?}");
         assert_eq!((platform.count(PREDICT_LOGIN), platform.count(CLOUD_LOGIN)), (1, 0), "{code}");
-        let tries = platform.arrived_at(PREDICT);
+        let tries = arrived_at(&platform, PREDICT);
         assert_eq!(tries.len(), 2, "{code}");
         assert_eq!(tries[0].opened, tries[1].opened, "{code}");
         assert_ne!(tries[0].header("authorization"), tries[1].header("authorization"), "{code}");
@@ -111,7 +111,7 @@ fn each_token_error_of_the_call_centre_is_one_login_and_one_replay() {
 
 #[test]
 fn a_platform_that_refuses_every_token_is_asked_for_the_burst_of_logins_and_no_more() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let setup = Setup { account: "login = { burst = 3, every = \"1h\" }".into(), ..Setup::default() };
     let gateway = setup.start(&platform).ready();
     platform.fault(Fault::new(FaultKind::Refuse).always());
@@ -131,7 +131,7 @@ fn a_platform_that_refuses_every_token_is_asked_for_the_burst_of_logins_and_no_m
 
 #[test]
 fn the_old_token_serves_while_its_refresh_fails() {
-    let platform = platform_like(|_| {});
+    let platform = platform();
     let setup = Setup {
         account: "token_life = \"10s\"\nlogin = { burst = 1000, every = \"10ms\" }".into(),
         ..Setup::default()
@@ -139,22 +139,22 @@ fn the_old_token_serves_while_its_refresh_fails() {
     let gateway = setup.start(&platform).ready();
     platform.fault(Fault::status(500).on_auth().always());
     // At four fifths of its life.
-    platform.wait_until(|platform| platform.logins() == 2);
+    wait_until(&platform, "the refresh", |platform| platform.logins() == 2);
 
     let answer = gateway.client().post(TASK, "{}");
 
     assert_eq!(answer.status, 200, "{answer:?}");
-    let shown = platform.arrived_at(TASK)[0].header("authorization").map(str::to_owned);
+    let shown = arrived_at(&platform, TASK)[0].header("authorization").map(str::to_owned);
     assert_eq!(platform.tokens().len(), 1);
     assert_eq!(shown, Some(format!("Token {}", platform.tokens()[0])));
     platform.clear_faults();
-    platform.wait_until(|platform| platform.tokens().len() == 2);
+    wait_until(&platform, "a fresh token", |platform| platform.tokens().len() == 2);
     assert_eq!(gateway.client().post(TASK, "{}").status, 200, "and it recovers by itself");
 }
 
 #[test]
 fn a_token_goes_to_its_own_accounts_platform_only() {
-    let (one, other) = (platform_like(|_| {}), platform_like(|_| {}));
+    let (one, other) = (platform(), platform());
     let second = format!(
         "[[account]]\nname = \"other\"\nupstream = \"{}\"\nencryption = \"off\"\n\
          app_key = {{ env = \"APP_KEY\" }}\napp_secret = {{ env = \"APP_SECRET\" }}\n",

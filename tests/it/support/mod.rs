@@ -11,5 +11,5 @@ pub(crate) mod script;
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Gateway, Refusing, Setup};
-pub(crate) use platform::{Asked, calls, platform, platform_like, platform_with, wait_until};
+pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
 pub(crate) use script::scripted;

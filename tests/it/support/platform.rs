@@ -19,53 +19,28 @@ pub(crate) fn calls(platform: &Simulator) -> Vec<Received> {
     platform.requests().into_iter().filter(|request| !request.path.ends_with("/auth")).collect()
 }
 
+/// What arrived for exactly this path, in order.
+pub(crate) fn arrived_at(platform: &Simulator, path: &str) -> Vec<Received> {
+    platform.requests().into_iter().filter(|request| request.path == path).collect()
+}
+
 /// Waits until something is so at the platform.
 pub(crate) fn wait_until(platform: &Simulator, what: &str, is_so: impl FnMut(&Simulator) -> bool) {
-    assert!(wait_for(platform.until(is_so)).is_some(), "not in time: {what}");
+    wait(what, platform.until(is_so));
 }
 
-/// A platform that differs from the usual one in this.
-pub(crate) fn platform_like(change: impl FnOnce(&mut Options)) -> Simulator {
-    let mut options = Options::default();
-    change(&mut options);
-    platform_with(options)
+/// Closes every connection without a request under way; they are closed when it returns. How many those were.
+pub(crate) fn close_idle(platform: &Simulator) -> usize {
+    wait("idle connections close", platform.close_idle())
 }
 
-/// What stories ask, from a thread without a runtime.
-pub(crate) trait Asked {
-    /// What arrived for exactly this path, in order.
-    fn arrived_at(&self, path: &str) -> Vec<Received>;
-    /// Waits until something is so.
-    fn wait_until(&self, is_so: impl FnMut(&Simulator) -> bool);
-    /// Closes every connection without a request under way, and returns when they are closed.
-    fn close_idle_now(&self) -> usize;
-    /// Stops listening and cuts what is open. From then on its port refuses connections.
-    fn stop_now(&self);
+/// Stops listening and cuts what is open. From then on its port refuses connections.
+pub(crate) fn stop(platform: &Simulator) {
+    wait("the platform stops", platform.clone().stop());
 }
 
-impl Asked for Simulator {
-    fn arrived_at(&self, path: &str) -> Vec<Received> {
-        self.requests().into_iter().filter(|request| request.path == path).collect()
-    }
-
-    fn wait_until(&self, is_so: impl FnMut(&Simulator) -> bool) {
-        wait(self.until(is_so));
-    }
-
-    fn close_idle_now(&self) -> usize {
-        wait(self.close_idle())
-    }
-
-    fn stop_now(&self) {
-        wait(self.clone().stop());
-    }
-}
-
-fn wait<T>(event: impl Future<Output = T>) -> T {
-    wait_for(event).expect("it happens in time")
-}
-
-fn wait_for<T>(event: impl Future<Output = T>) -> Option<T> {
+fn wait<T>(what: &str, event: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, event).await.ok() })
+    let waited = runtime.block_on(async { tokio::time::timeout(PATIENCE, event).await });
+    waited.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
