@@ -208,23 +208,13 @@ fn a_refusal_of_a_token_is_only_what_stands_at_the_top_of_an_answer() {
         r#"{"code":"no number"}"#,
         r#"{"data":{"code":401}}"#,
     ] {
-        platform.clear();
-        let text = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        platform.fault(FaultKind::Raw { text });
+        say(body);
         let answer = call(&gateway, "POST", ECHO, "{}");
         assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).as_ref()), (200, body));
         assert_eq!((platform.count(ECHO), platform.logins()), (1, 0), "{body}");
     }
     for body in [r#"{"code":401}"#, r#" { "status" : "x" , "code" : 401 } "#, r#"{"code":"401","data":{"code":200}}"#] {
-        platform.clear();
-        let text = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        platform.fault(FaultKind::Raw { text });
+        say(body);
         assert_eq!(call(&gateway, "POST", ECHO, "{}").status, 200, "{body}");
         assert_eq!((platform.count(ECHO), platform.logins()), (2, 1), "{body}: replayed with a fresh token");
     }
