@@ -24,3 +24,4 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod upstream;
