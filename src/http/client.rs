@@ -122,6 +122,11 @@ impl Client {
         if !fresh && let Some(wire) = self.pool.take(clock::now()) {
             return Ok(Connection { wire, reused: true });
         }
+        // Boxed: a handshake's state is large, and calls that find a connection should not carry it about.
+        Box::pin(self.connect_anew()).await
+    }
+
+    async fn connect_anew(&self) -> Result<Connection, ConnectError> {
         let mut peers = self.peers();
         if peers.is_empty() {
             let _ = self.resolve().await;

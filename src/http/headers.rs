@@ -3,7 +3,7 @@
 //! A gateway that is not a transparent proxy has to do by hand what RFC 9110 section 7.6.1 asks for. It
 //! decides by name only and never looks at a value, `Connection` excepted.
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The marker of a sealed message, in both directions: `Is-Encrypted: 1`.
 pub(crate) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
@@ -49,6 +49,17 @@ pub(crate) fn ends_at_gateway(name: &HeaderName) -> bool {
     }
 }
 
+/// A header that may stand once stands there again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Twice;
+
+/// The one value of a header that decides something, so that no two readers of a request can choose differently.
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Twice> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Twice) } else { Ok(first) }
+}
+
 /// The names that `Connection` lists beside `close` and `keep-alive`: they end at this hop too.
 ///
 /// A name the gateway sets itself is not affected by what a program lists, because the gateway adds its
@@ -73,6 +84,16 @@ mod tests {
         let values = [&b"close, X-Secret ,te"[..], b"Authorization", b"keep-alive"];
         assert_eq!(named_by_connection(values.into_iter()), ["close", "x-secret", "te", "authorization"]);
         assert!(named_by_connection([].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn a_header_that_decides_stands_once() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(only(&headers, "x-a"), Ok(None));
+        headers.append("x-a", "1".parse().expect("a value"));
+        assert_eq!(only(&headers, "x-a").map(|value| value.is_some()), Ok(true));
+        headers.append("x-a", "1".parse().expect("a value"));
+        assert_eq!(only(&headers, "x-a"), Err(Twice));
     }
 
     #[test]

@@ -182,6 +182,12 @@ fn translate(head: &Head, sealed: bool, length: Option<usize>) -> Result<Box<Res
     let mut out = ResponseHeader::build_no_case(head.status(), Some(8)).map_err(unreadable)?;
     out.set_reason_phrase(head.reason()).map_err(unreadable)?;
     for (name, value) in head.fields() {
+        // What the gateway sets itself or has used up is not worth a parse.
+        if (name.len() == 4 && name.eq_ignore_ascii_case(b"date"))
+            || (name.len() == 10 && name.eq_ignore_ascii_case(b"connection"))
+        {
+            continue;
+        }
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
         let dropped = headers::ends_at_hop(&name)
             || named.contains(&name)

@@ -3,6 +3,8 @@
 //! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
 //! only the step before can make. It never touches a socket below the two sessions.
 
+use std::pin::{Pin, pin};
+
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
@@ -15,7 +17,7 @@ use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::http::head;
-use crate::http::headers::{IS_ENCRYPTED, SIGNED};
+use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
@@ -106,7 +108,7 @@ pub(super) async fn carry<'a>(
         let token = match &received.operation.auth {
             Auth::Token(family) => {
                 let tokens = received.account.tokens(*family);
-                let token = unless_gone(session, rest.is_none(), tokens.current()).await?;
+                let token = unless_gone(session, pin!(tokens.current())).await?;
                 Some(token.map_err(|unavailable| tokenless(unavailable, tokens.held().err(), record))?)
             }
             _ => None,
@@ -116,12 +118,15 @@ pub(super) async fn carry<'a>(
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            let exchange = exchange::once(&received, &outgoing, token.as_ref(), record);
-            unless_gone(session, true, exchange).await??
+            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), record));
+            unless_gone(session, exchange).await??
         };
         record.sent = Sent::Yes;
 
-        let judged = answer::judge(outbound, &received, answer, &admitted, record).await?;
+        let judged = {
+            let judge = pin!(answer::judge(outbound, &received, answer, &admitted, record));
+            unless_gone(session, judge).await??
+        };
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account);
@@ -158,9 +163,11 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     }
     head::check(&raw).map_err(Reply::from)?;
 
-    let program = outbound.programs.find(request.headers.get("x-gateway-key")).ok_or(Refusal::UnknownProgram)?;
+    let key = headers::only(&request.headers, "x-gateway-key").map_err(|_| Refusal::UnknownProgram)?;
+    let program = outbound.programs.find(key).ok_or(Refusal::UnknownProgram)?;
     record.program = &program.name;
-    let account = match (program.account, request.headers.get("x-gateway-account")) {
+    let named = headers::only(&request.headers, "x-gateway-account").map_err(|_| Refusal::UnknownAccount)?;
+    let account = match (program.account, named) {
         (Some(account), _) => &outbound.accounts[account],
         (None, None) => &outbound.accounts[0],
         (None, Some(named)) => outbound
@@ -226,7 +233,7 @@ async fn deliver(
         session.write_body(&held).await.map_err(|_| Stop::ClientGone)?;
     }
     if let Some(mut answer) = rest {
-        while let Some(piece) = answer.piece().await.map_err(|_| Stop::CutOff)? {
+        while let Some(piece) = unless_gone(session, pin!(answer.piece())).await?.map_err(|_| Stop::CutOff)? {
             // Written as a chunk, an empty piece would end the body.
             if piece.is_empty() {
                 continue;
@@ -241,17 +248,25 @@ async fn deliver(
     Ok(())
 }
 
-/// Does the work, unless the program goes away first. A session whose body still arrives cannot be watched.
-async fn unless_gone<T>(session: &mut HttpSession, watch: bool, work: impl Future<Output = T>) -> Result<T, Stop> {
+/// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while
+/// it has to wait itself.
+pub(super) async fn unless_gone<T>(
+    session: &mut HttpSession,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Stop> {
     tokio::select! {
         biased;
         done = work => Ok(done),
-        () = gone(session), if watch => Err(Stop::ClientGone),
+        () = gone(session) => Err(Stop::ClientGone),
     }
 }
 
-/// Ends when the program is gone. Bytes of a pipelined request are kept for the next call.
-pub(super) async fn gone(session: &mut HttpSession) {
+/// Ends when the program is gone, which cannot be seen before its body was read. Bytes of a pipelined request are
+/// kept for the next call.
+async fn gone(session: &mut HttpSession) {
+    if !session.is_body_done() {
+        return std::future::pending().await;
+    }
     while session.read_body_or_idle(true).await.is_ok() {}
 }
 

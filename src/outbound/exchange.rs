@@ -4,11 +4,13 @@
 //! written is replaced; a GET or HEAD may go once more; a call that may have had an effect and got no
 //! answer never goes again. It knows nothing of what an answer says.
 
+use std::pin::pin;
+
 use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::call::{Length, Received, Stop, gone};
+use super::call::{Length, Received, Stop, unless_gone};
 use super::record::{Phase, Record};
 use super::route::Auth;
 use crate::http::answer::Answer;
@@ -77,15 +79,7 @@ pub(super) async fn stream(
         record.bytes_in += piece.len() as u64;
         sending.write(&piece).await.map_err(|error| unanswered(received, before, error, record))?;
     }
-    let finished = if sending.is_refused_more() {
-        sending.finish().await
-    } else {
-        tokio::select! {
-            biased;
-            finished = sending.finish() => finished,
-            () = gone(session) => return Err(Stop::ClientGone),
-        }
-    };
+    let finished = unless_gone(session, pin!(sending.finish())).await?;
     record.lap(Phase::Platform);
     finished.map_err(|error| unanswered(received, before, error, record))
 }

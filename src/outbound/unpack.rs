@@ -19,6 +19,7 @@ pub(super) enum Spoilt {
 }
 
 /// A sealed text, taken piece by piece.
+#[expect(clippy::large_enum_variant, reason = "the usual case, which every sealed answer is, stays off the heap")]
 pub(super) enum SealedText {
     /// As it was sealed.
     Plain(Counted),

@@ -1,7 +1,7 @@
 //! A program's connection: kept wherever the next request can be found on it, closed wherever it cannot, and
 //! no answer is ever lost by closing.
 
-use airudder_gateway::simulator::{Fault, FaultKind};
+use airudder_gateway::simulator::FaultKind;
 
 use crate::support::{Setup, calls, platform, wait_until};
 
@@ -155,14 +155,17 @@ fn a_silent_connection_is_closed() {
 fn a_connection_over_the_limit_waits_until_another_closes() {
     let platform = platform();
     let gateway = Setup { outbound: "threads = 2\nmax_connections = 1".into(), ..Setup::default() }.start(&platform);
-    platform.fault(Fault::hang());
+    platform.fault(FaultKind::Hang { ms: Some(300) });
+    let ask = |task| format!("GET /service/cloud/detail?TaskID={task} HTTP/1.1\r\nHost: g\r\n\r\n");
     let mut first = gateway.client();
-    first.send("GET /service/cloud/detail?TaskID=1 HTTP/1.1\r\nHost: g\r\n\r\n");
+    first.send(ask("1"));
     wait_until(&platform, "the first one waits", |platform| platform.count("/service/cloud/detail") == 1);
     let mut second = gateway.client();
-    second.send("GET /service/cloud/detail?TaskID=2 HTTP/1.1\r\nHost: g\r\n\r\n");
-    // Nothing of it moves while the first is there, and it is answered once the first is gone.
-    assert_eq!(platform.count("/service/cloud/detail"), 1);
+    second.send(ask("3"));
+    assert_eq!(first.answer().status, 200);
+    assert_eq!(first.send(ask("2")).answer().status, 200);
     drop(first);
-    assert_eq!(second.answer().json()["data"]["TaskID"], "2");
+    assert_eq!(second.answer().status, 200);
+    let arrived: Vec<_> = calls(&platform).into_iter().map(|call| call.opened.expect("it was sealed")).collect();
+    assert_eq!(arrived, ["TaskID=1", "TaskID=2", "TaskID=3"]);
 }

@@ -1,9 +1,11 @@
 //! A platform that answers before it has taken the whole body: the program gets that answer, whether the body
 //! is held or streams, and whether the platform reads on or closes.
 
+use std::sync::{Arc, Mutex, mpsc};
+
 use airudder_gateway::simulator::{FaultKind, Rest, Simulator};
 
-use crate::support::{Answer, Client, Setup, calls, platform, wait_until};
+use crate::support::{Answer, Client, Setup, calls, platform, scripted, wait_until};
 
 /// Beyond it a body of an account without encryption streams.
 const HELD: usize = 32 << 20;
@@ -54,6 +56,28 @@ fn a_program_gets_the_answer_that_came_before_its_body_was_taken() {
                 assert_eq!(gateway.client().get("/service/cloud/robot").status, 200, "{what}");
             }
         }
+    }
+}
+
+#[test]
+fn a_platform_that_answers_and_neither_reads_nor_closes_is_understood() {
+    let (keep, kept) = mpsc::channel::<()>();
+    let kept = Arc::new(Mutex::new(kept));
+    let url = scripted(move |_, line| {
+        line.say("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 413 No\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nno!");
+        // Until the test is over.
+        let _ = kept.lock().expect("no panic inside").recv();
+    });
+    for (max_body, send) in [(HELD, send_known as fn(&mut Client)), (1 << 20, send_known), (1 << 20, send_chunked)] {
+        let outbound = format!("threads = 2\nmax_body = \"{max_body}B\"");
+        // A write that got stuck for its whole time would look for an answer too.
+        let account = "write_timeout = \"1h\"".into();
+        let gateway = Setup { outbound, account, ..Setup::unsealed() }.start_at(&url, None);
+        let mut client = gateway.client();
+        send(&mut client);
+        let answer = client.answer();
+        assert_eq!((answer.status, &answer.body[..]), (413, &b"no!"[..]), "{}", gateway.printed());
+        let _ = keep.send(());
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod answers;
 mod call;
+mod canary;
+mod check;
 mod chunks;
 mod config;
 mod connection;
@@ -12,6 +14,7 @@ mod envelope;
 mod errors;
 mod expect;
 mod framing;
+mod gone;
 mod headers;
 mod logins;
 mod methods;
@@ -20,6 +23,7 @@ mod outcomes;
 mod replays;
 mod sealing;
 mod simulator;
+mod slow;
 mod streaming;
 mod support;
 mod tidy;

@@ -5,7 +5,7 @@ use std::io::Read;
 use airudder_gateway::envelope::Signed;
 use airudder_gateway::simulator::{Options, Simulator, recording_bytes};
 
-use crate::support::{Client, Gateway, Setup, calls, platform_with};
+use crate::support::{Client, Setup, calls, platform_with};
 
 const MIB: u64 = 1024 * 1024;
 const RECORDING: &str = "/recordings/69f531a01a9df58aa6de2487be610abb.mp3";
@@ -16,13 +16,6 @@ const GROWTH: u64 = 32 * MIB;
 /// A platform whose recordings have this size.
 fn recordings_of(size: u64) -> Simulator {
     platform_with(Options { recording_size: size, ..Options::default() })
-}
-
-/// The most memory that the gateway has used so far, in bytes.
-fn peak(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 /// Reads `size` bytes of a body and checks that they are the recording's from `start` on.
@@ -46,7 +39,7 @@ fn a_recording_of_200_mb_passes_in_constant_memory() {
         let gateway = setup.start(&platform);
         let mut client = gateway.client();
         assert_eq!(client.get("/service/cloud/robot").status, 200);
-        let before = peak(&gateway);
+        let before = gateway.peak_memory();
 
         let head = client.send(format!("GET {RECORDING} HTTP/1.1\r\nHost: gateway\r\n\r\n")).head().expect("a head");
         assert_eq!(head.status, 200);
@@ -54,7 +47,7 @@ fn a_recording_of_200_mb_passes_in_constant_memory() {
         assert_eq!(head.header("content-length"), Some(size.to_string().as_str()));
         check_recording(&mut client, 0, size);
 
-        let grown = peak(&gateway) - before;
+        let grown = gateway.peak_memory() - before;
         assert!(grown < GROWTH, "grew by {grown} bytes");
         assert_eq!(client.get("/service/cloud/robot").status, 200, "the connection can be used again");
         assert_eq!(gateway.log_line(|line| line["bytes_out"] == size)["outcome"], "answered");
@@ -116,7 +109,7 @@ fn an_upload_of_100_mb_in_chunks_streams() {
     let gateway = Setup::unsealed().start(&platform);
     let mut client = gateway.client();
     assert_eq!(client.get("/service/cloud/robot").status, 200);
-    let before = peak(&gateway);
+    let before = gateway.peak_memory();
 
     client.send("POST /_sim/echo HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n");
     let digest =
@@ -128,7 +121,7 @@ fn an_upload_of_100_mb_in_chunks_streams() {
     assert_eq!((body["length"].as_u64(), body["sha256"].as_str()), (Some(size), Some(digest.as_str())));
     let arrived = calls(&platform).pop().expect("it arrived");
     assert_eq!((arrived.header("transfer-encoding"), arrived.header("content-length")), (Some("chunked"), None));
-    let grown = peak(&gateway) - before;
+    let grown = gateway.peak_memory() - before;
     assert!(grown < GROWTH, "grew by {grown} bytes");
     assert_eq!(client.get("/service/cloud/robot").status, 200, "the connection can be used again");
 }
@@ -141,7 +134,7 @@ fn an_upload_of_known_length_over_max_body_streams_with_its_length() {
     let gateway = setup.start(&platform);
     let mut client = gateway.client();
     assert_eq!(client.get("/service/cloud/robot").status, 200);
-    let before = peak(&gateway);
+    let before = gateway.peak_memory();
 
     client.send(format!("POST /_sim/echo HTTP/1.1\r\nHost: gateway\r\nContent-Length: {size}\r\n\r\n"));
     let digest = upload(&mut client, size, <[u8]>::to_vec);
@@ -152,7 +145,7 @@ fn an_upload_of_known_length_over_max_body_streams_with_its_length() {
     let arrived = calls(&platform).pop().expect("it arrived");
     assert_eq!(arrived.header("content-length"), Some(size.to_string().as_str()));
     assert_eq!(arrived.header("transfer-encoding"), None);
-    let grown = peak(&gateway) - before;
+    let grown = gateway.peak_memory() - before;
     assert!(grown < 8 * MIB, "grew by {grown} bytes");
     assert_eq!(client.get("/service/cloud/robot").status, 200, "the connection can be used again");
 }
