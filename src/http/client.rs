@@ -307,7 +307,10 @@ impl Sending {
 impl ConnectError {
     fn from_error(error: &pingora::Error) -> Self {
         use pingora::ErrorType::{InvalidCert, TLSHandshakeFailure, TLSWantX509Lookup};
+        // pingora keeps the cause of a failed handshake as text. A connection that broke off says nothing of trust.
+        let says = |text| error.context.as_ref().is_some_and(|context| context.as_str().contains(text));
         match error.etype() {
+            TLSHandshakeFailure if says("(os error ") || says("handshake eof") => Self::Unreachable,
             InvalidCert | TLSHandshakeFailure | TLSWantX509Lookup => Self::Untrusted,
             _ => Self::Unreachable,
         }

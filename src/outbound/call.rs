@@ -20,7 +20,7 @@ use crate::clock;
 use crate::http::head;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
-use crate::token::Unavailable;
+use crate::token::{Absent, LoginError, Unavailable};
 
 /// Why a body that streamed went out once: not "a fresh token too".
 const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
@@ -108,8 +108,9 @@ pub(super) async fn carry<'a>(
     let judged = loop {
         let token = match &received.operation.auth {
             Auth::Token(family) => {
-                let current = pin!(received.account.tokens(*family).current());
-                Some(unless_gone(session, current).await?.map_err(unavailable)?)
+                let tokens = received.account.tokens(*family);
+                let token = unless_gone(session, pin!(tokens.current())).await?;
+                Some(token.map_err(|unavailable| tokenless(unavailable, tokens.held().err(), record))?)
             }
             _ => None,
         };
@@ -270,8 +271,16 @@ async fn gone(session: &mut HttpSession) {
     while session.read_body_or_idle(true).await.is_ok() {}
 }
 
-fn unavailable(unavailable: Unavailable) -> Reply {
-    Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() }
+/// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no
+/// remedy, and the operator has to know what is wrong.
+fn tokenless(unavailable: Unavailable, absent: Option<Absent>, record: &mut Record<'_>) -> Reply {
+    match absent {
+        Some(Absent::Failing(LoginError::Untrusted)) if record.sent == Sent::No => {
+            record.reason = "tls";
+            Refusal::UpstreamUntrusted.into()
+        }
+        _ => Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() },
+    }
 }
 
 fn method_name(method: &Method) -> &'static str {

@@ -284,12 +284,12 @@ fn a_platform_that_cannot_be_reached_or_trusted_leaks_nothing() {
         let nobody = Refusing::new();
         let strange = platform(true);
         let other = platform(true);
-        for (gateway, word) in [
-            (setup(format).start_at(&nobody.url(), None), "upstream_unreachable"),
-            (setup(format).start_at(&strange.url(), other.ca_pem()), "upstream_untrusted"),
+        for (gateway, of_login, word) in [
+            (setup(format).start_at(&nobody.url(), None), "token_unavailable", "upstream_unreachable"),
+            (setup(format).start_at(&strange.url(), other.ca_pem()), "upstream_untrusted", "upstream_untrusted"),
         ] {
             let mut heard = Heard::new();
-            heard.call(&gateway, &calls::marked_get(Some("token_unavailable")));
+            heard.call(&gateway, &calls::marked_get(Some(of_login)));
             let bytes = calls::head("GET", &format!("/api/v1/process/queryTaskQian?{PHONE}"), "") + "\r\n";
             heard.call(&gateway, &Call::refused("a call without a login", word, &bytes));
             heard.pages(&gateway);

@@ -31,3 +31,4 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod upstream;
