@@ -1,10 +1,8 @@
 //! A program: one connection, exactly the bytes that a test writes, and answers taken apart.
 //! It is its own small HTTP/1.1 reader, so that nothing of the gateway judges the gateway.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::net::{SocketAddr, TcpStream};
 
 use super::gateway::PATIENCE;
 
@@ -59,6 +57,11 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
         self
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish_sending(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     /// `GET path` on this connection.
