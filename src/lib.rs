@@ -1,12 +1,12 @@
 //! airudder-gateway: one door between a company's programs and the AI Rudder calling platform.
 //!
-//! **Outbound**, a program calls in plain HTTP and JSON: [`outbound`] receives the call, admits it
-//! ([`limit`]), seals it ([`envelope`]), adds the account's token ([`token`]), exchanges it with the platform
-//! ([`http`]), opens and judges the answer, and hands it back; what the gateway answers itself stands in one
-//! table ([`reply`]). [`admin`] shows operators how it goes ([`metrics`], [`log`]).
+//! **Outbound**, a program calls in plain HTTP and JSON: `outbound` receives the call, admits it
+//! (`limit`), seals it (`envelope`), adds the account's token (`token`), exchanges it with the platform
+//! (`http`), opens and judges the answer, and hands it back; what the gateway answers itself stands in one
+//! table (`reply`). `admin` shows operators how it goes (`metrics`, `log`).
 //!
 //! The modules below stand in reading order. A module uses only those of later paragraphs, and those of one paragraph
-//! never use each other; a test reads the source tree and keeps this true. [`simulator`] stands apart: it shares the
+//! never use each other; a test reads the source tree and keeps this true. `simulator` stands apart: it shares the
 //! envelope and the leaves with the gateway and nothing of its flow.
 
 pub mod cli;

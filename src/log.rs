@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +32,9 @@ const GATHER: Duration = Duration::from_millis(20);
 pub fn start(format: LogFormat, dropped: IntCounter) -> Result<Flush, tracing::subscriber::SetGlobalDefaultError> {
     let queue =
         Arc::new(Queue { state: Mutex::new(State::default()), filled: Condvar::new(), written: Condvar::new() });
-    tracing::subscriber::set_global_default(Lines { format, queue: queue.clone(), dropped })?;
+    let lines = Lines { format, queue: queue.clone(), dropped };
+    tracing::subscriber::set_global_default(lines.clone())?;
+    let _ = LINES.set(lines);
     let writer = queue.clone();
     // Detached: it ends with the process, after the guard has seen it write everything.
     let _ = thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_forever());
@@ -129,10 +131,108 @@ impl Stamp {
     }
 }
 
+/// Where [`call`] writes; empty until [`start`].
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Writes the line of one call. It says what an event of the target `call` would, at a tenth of the price of one with
+/// as many fields, which is a twentieth of a small call.
+pub(crate) fn call(fill: impl FnOnce(&mut CallLine<'_>)) {
+    if let Some(lines) = LINES.get() {
+        lines.write(|out, time| {
+            out.reserve(CALL_LINE);
+            let json = lines.format == LogFormat::Json;
+            let (before, after, end): (&str, &str, &str) = match json {
+                true => ("{\"time\":\"", "\",\"level\":\"INFO\",\"target\":\"call\"", "}\n"),
+                false => ("", " INFO  call", "\n"),
+            };
+            for part in [before, time, after] {
+                out.extend_from_slice(part.as_bytes());
+            }
+            let mut line = CallLine { out, json };
+            fill(&mut line);
+            line.out.extend_from_slice(end.as_bytes());
+        });
+    }
+}
+
+/// About how long the line of a call is, in bytes.
+const CALL_LINE: usize = 768;
+
+/// A field's name as it stands in either format; made by [`key!`].
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) json: &'static str,
+    pub(crate) human: &'static str,
+}
+
+/// The [`Key`] of a name.
+macro_rules! key {
+    ($name:literal) => {
+        crate::log::Key { json: concat!(",\"", $name, "\":"), human: concat!(" ", $name, "=") }
+    };
+}
+pub(crate) use key;
+
+/// The fields of one call's line.
+pub(crate) struct CallLine<'a> {
+    out: &'a mut Vec<u8>,
+    json: bool,
+}
+
+impl CallLine<'_> {
+    fn key(&mut self, key: Key) {
+        self.out.extend_from_slice(if self.json { key.json } else { key.human }.as_bytes());
+    }
+
+    /// A word that needs no escape: a stable word, a configured name, hexadecimal digits.
+    pub(crate) fn word(&mut self, key: Key, word: &str) {
+        debug_assert!(word.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\'), "{word}");
+        self.key(key);
+        if self.json {
+            self.out.push(b'"');
+        }
+        self.out.extend_from_slice(word.as_bytes());
+        if self.json {
+            self.out.push(b'"');
+        }
+    }
+
+    /// A number.
+    pub(crate) fn number(&mut self, key: Key, number: impl itoa::Integer) {
+        self.key(key);
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// Yes or no.
+    pub(crate) fn flag(&mut self, key: Key, flag: bool) {
+        self.key(key);
+        self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+    }
+}
+
+#[derive(Clone)]
 struct Lines {
     format: LogFormat,
     queue: Arc<Queue>,
     dropped: IntCounter,
+}
+
+impl Lines {
+    /// Lets `fill` append one line, and sees to it that it is written.
+    fn write(&self, fill: impl FnOnce(&mut Vec<u8>, &str)) {
+        let mut state = self.queue.lock();
+        if state.waiting.len() > WAITING_LIMIT {
+            self.dropped.inc();
+            return;
+        }
+        let was_empty = state.waiting.is_empty();
+        let State { waiting, stamp, .. } = &mut *state;
+        fill(waiting, stamp.now());
+        drop(state);
+        if was_empty {
+            self.queue.filled.notify_one();
+        }
+    }
 }
 
 impl Subscriber for Lines {
@@ -142,19 +242,10 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut state = self.queue.lock();
-        if state.waiting.len() > WAITING_LIMIT {
-            self.dropped.inc();
-            return;
-        }
-        let was_empty = state.waiting.is_empty();
-        let State { waiting, stamp, .. } = &mut *state;
-        let mut line = Line { out: Text(waiting), json: self.format == LogFormat::Json };
-        line.write(event, stamp.now());
-        drop(state);
-        if was_empty {
-            self.queue.filled.notify_one();
-        }
+        self.write(|out, time| {
+            let mut line = Line { out: Text(out), json: self.format == LogFormat::Json };
+            line.write(event, time);
+        });
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::app;
 use crate::config::{Config, ConfigError};
 
 /// `EX_USAGE` of sysexits.h: the command was right, what it was given was not.
@@ -18,7 +19,11 @@ pub(crate) fn check(path: &Path) -> ExitCode {
 
 /// The exit status. A closed pipe does not change it: the status is the answer, the text explains it.
 fn report(path: &Path, loaded: Result<Config, ConfigError>, out: &mut impl Write, err: &mut impl Write) -> u8 {
-    match loaded {
+    let usable = loaded.map_err(|error| error.to_string()).and_then(|config| {
+        app::check(&config).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(config)
+    });
+    match usable {
         Ok(config) => {
             let counts = [
                 counted(config.accounts.len(), "account"),
@@ -82,6 +87,13 @@ mod tests {
         let (status, out, err) = checked("[outbound]\nlistne = 1");
         assert_eq!((status, out.as_str(), err.lines().count()), (64, "", 1));
         assert!(err.starts_with("line 2: unknown key \"listne\" in [outbound]"), "{err}");
+    }
+
+    #[test]
+    fn what_only_the_assembly_can_know_is_checked_too() {
+        let (status, out, err) = checked(&format!("{GOOD}[[operation]]\nname = \"task.craete\"\n"));
+        assert_eq!((status, out.as_str(), err.lines().count()), (64, "", 1));
+        assert!(err.starts_with("gateway.toml: [[operation]] \"task.craete\" is not a known operation"), "{err}");
     }
 
     #[test]

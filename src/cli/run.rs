@@ -26,7 +26,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     };
     let gateway = match Gateway::try_new(&config, metrics.clone()) {
         Ok(gateway) => gateway,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
     };
     let Ok(_flush) = log::start(config.log.format, metrics.log_dropped.clone()) else {
         eprintln!("logging was started twice");

@@ -35,9 +35,9 @@ const TEXT_GROUP: usize = GROUP / 3 * 4;
 /// groups and of the widest AES batch (64 blocks).
 const BATCH: usize = 64 * GROUP;
 
-/// Bytes that are hashed at a time, beside as many that go through base64. SHA-256 is one chain of instructions that wait
-/// for each other; in steps this small the processor does the base64 meanwhile (at 1 MiB that saves 5 % of the
-/// whole). The least common multiple of a group and SHA-256's block of 64 bytes.
+/// Bytes that are hashed at a time, beside as many that go through base64. SHA-256 is one chain of instructions that
+/// wait for each other; in steps this small the processor does the base64 meanwhile (at 1 MiB that saves 5 % of the
+/// whole, see benches/README.md). The least common multiple of a group and SHA-256's block of 64 bytes.
 const STEP: usize = 4 * GROUP;
 
 /// A prepared key and its scheme. Cheap to clone; `Debug` prints the scheme and nothing of the key.

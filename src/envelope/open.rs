@@ -11,8 +11,8 @@ use super::blocks::{Block, Chain};
 use super::signed::Digest;
 use super::{BATCH, BLOCK, Cipher, Mode, OpenError, STEP, TEXT_GROUP};
 
-/// Characters that are decoded at a time, beside [`STEP`] bytes that are hashed: about as many, and 8 more than a multiple
-/// of the 32 that base64-simd reads at once, because it leaves 6 or more to its slow end.
+/// Characters that are decoded at a time, beside [`STEP`] bytes that are hashed: about as many, and 8 more than a
+/// multiple of the 32 that base64-simd reads at once, because it leaves 6 or more to its slow end.
 const TEXT_STEP: usize = 8 * 32 + 8;
 
 /// Bytes of one block of SHA-256, which copies what is not a whole block.

@@ -15,6 +15,8 @@ use super::account::Account;
 use super::call::{Received, Stop};
 use super::code::{self, ENVELOPE};
 use super::record::{Phase, Record};
+use super::unpack::{SealedText, Spoilt};
+use crate::clock;
 use crate::http::answer::{Answer, Head};
 use crate::http::client::SendCause;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
@@ -46,7 +48,7 @@ impl Judged {
     /// Lets go of an answer that will not be delivered.
     pub(super) fn discard(self, account: &Account) {
         if let Some(answer) = self.rest {
-            account.client.release(answer);
+            account.client.release(answer, clock::now());
         }
     }
 }
@@ -67,17 +69,19 @@ pub(super) async fn judge(
     let length = head.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     received.account.series.answered(status.as_u16());
 
-    let release = |answer| received.account.client.release(answer);
+    let now = record.looked();
+    let release = |answer| received.account.client.release(answer, now);
     let judged = if bodyless {
         let head = translate(head, sealed, None)?;
         release(answer);
         Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None, _reserved: None }
     } else if sealed {
         let limit = outbound.rules.max_answer;
-        let room = length.unwrap_or(limit);
-        if room > limit {
+        if length.is_some_and(|length| length > limit) {
             return Err(Refusal::AnswerTooLarge.into());
         }
+        // How far a compressed one unpacks is not known before.
+        let room = length.filter(|_| !compressed(head)).unwrap_or(limit);
         // The request was carried out: without room the program learns that, and not the answer.
         let reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| Refusal::AnswerTooLarge)?;
         let held = open(outbound, received, &mut answer, length, record).await?;
@@ -119,31 +123,23 @@ async fn open(
 ) -> Result<Bytes, Stop> {
     let signed = answer.head().find(SIGNED.as_str()).map(<[u8]>::to_vec);
     let compressed = compressed(answer.head());
-    let mut unreadable = |reason: &'static str| {
-        record.reason = reason;
-        outbound.series.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
-        Stop::from(Refusal::AnswerUnreadable)
-    };
-    let Some(sealing) = &received.account.sealing else { return Err(unreadable("no_key")) };
-    let Some(signed) = signed else { return Err(unreadable("unsigned")) };
-    let limit = outbound.rules.max_answer;
-    let mut opener = sealing.cipher.opener(length.filter(|_| !compressed));
-    if compressed {
-        let (text, done) = hold(answer, limit).await?;
-        let text = done.then(|| inflate(&text, limit)).flatten().ok_or_else(|| unreadable("compression"))?;
-        opener.push(&text).map_err(|error| unreadable(error.reason()))?;
-    } else {
-        let mut read = 0;
-        while let Some(piece) = answer.piece().await.map_err(cut)? {
-            read += piece.len();
-            if read > limit {
-                return Err(Refusal::AnswerTooLarge.into());
-            }
-            opener.push(piece).map_err(|error| unreadable(error.reason()))?;
+    let mut refuse = |spoilt: Spoilt| match spoilt {
+        Spoilt::TooLarge => Stop::from(Refusal::AnswerTooLarge),
+        Spoilt::Unreadable(reason) => {
+            record.reason = reason;
+            outbound.series.metrics.crypto_failures.with_label_values(&[&received.account.name, reason]).inc();
+            Refusal::AnswerUnreadable.into()
         }
+    };
+    let Some(sealing) = &received.account.sealing else { return Err(refuse(Spoilt::Unreadable("no_key"))) };
+    let Some(signed) = signed else { return Err(refuse(Spoilt::Unreadable("unsigned"))) };
+    let limit = outbound.rules.max_answer;
+    let opener = sealing.cipher.opener(length.filter(|_| !compressed));
+    let mut text = SealedText::new(opener, limit, compressed);
+    while let Some(piece) = answer.piece().await.map_err(cut)? {
+        text.push(piece).map_err(&mut refuse)?;
     }
-    let plain = opener.finish(&signed).map_err(|error| unreadable(error.reason()))?;
-    Ok(Bytes::from(plain))
+    text.finish(&signed).map(Bytes::from).map_err(refuse)
 }
 
 /// Up to about `limit` bytes of the body, and whether that was all of it.
@@ -188,6 +184,12 @@ fn translate(head: &Head, sealed: bool, length: Option<usize>) -> Result<Box<Res
     let mut out = ResponseHeader::build_no_case(head.status(), Some(8)).map_err(unreadable)?;
     out.set_reason_phrase(head.reason()).map_err(unreadable)?;
     for (name, value) in head.fields() {
+        // What the gateway sets itself or has used up is not worth a parse.
+        if (name.len() == 4 && name.eq_ignore_ascii_case(b"date"))
+            || (name.len() == 10 && name.eq_ignore_ascii_case(b"connection"))
+        {
+            continue;
+        }
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
         let dropped = headers::ends_at_hop(&name)
             || named.contains(&name)

@@ -61,6 +61,8 @@ pub(super) fn room(received: &Received<'_>, rules: &config::Outbound) -> usize {
         Length::Unknown => rules.max_body,
     };
     match received.sealing {
+        // A text of unknown length grows by doubling, so there are two of it for a moment.
+        Some(sealing) if received.length == Length::Unknown => 2 * envelope::sealed_len(&sealing.scheme, plain),
         Some(sealing) if plain > 0 => envelope::sealed_len(&sealing.scheme, plain),
         Some(_) => 0,
         None if received.length_over(rules.max_body) => PIECE,

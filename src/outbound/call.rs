@@ -3,6 +3,8 @@
 //! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
 //! only the step before can make. It never touches a socket below the two sessions.
 
+use std::pin::{Pin, pin};
+
 use http::{Method, header};
 use pingora::protocols::http::v1::server::HttpSession;
 
@@ -14,10 +16,11 @@ use super::login;
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
+use crate::clock;
 use crate::http::head;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
-use crate::token::Unavailable;
+use crate::token::{Absent, LoginError, Unavailable};
 
 /// Why a body that streamed went out once: not "a fresh token too".
 const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
@@ -105,8 +108,9 @@ pub(super) async fn carry<'a>(
     let judged = loop {
         let token = match &received.operation.auth {
             Auth::Token(family) => {
-                let current = received.account.tokens(*family).current();
-                Some(unless_gone(session, current).await?.map_err(unavailable)?)
+                let tokens = received.account.tokens(*family);
+                let token = unless_gone(session, pin!(tokens.current())).await?;
+                Some(token.map_err(|unavailable| tokenless(unavailable, tokens.held().err(), record))?)
             }
             _ => None,
         };
@@ -115,11 +119,15 @@ pub(super) async fn carry<'a>(
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
         } else {
-            unless_gone(session, exchange::once(&received, &outgoing, token.as_ref(), record)).await??
+            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), record));
+            unless_gone(session, exchange).await??
         };
         record.sent = Sent::Yes;
 
-        let judged = unless_gone(session, answer::judge(outbound, &received, answer, &admitted, record)).await??;
+        let judged = {
+            let judge = pin!(answer::judge(outbound, &received, answer, &admitted, record));
+            unless_gone(session, judge).await??
+        };
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account);
@@ -226,7 +234,7 @@ async fn deliver(
         session.write_body(&held).await.map_err(|_| Stop::ClientGone)?;
     }
     if let Some(mut answer) = rest {
-        while let Some(piece) = unless_gone(session, answer.piece()).await?.map_err(|_| Stop::CutOff)? {
+        while let Some(piece) = unless_gone(session, pin!(answer.piece())).await?.map_err(|_| Stop::CutOff)? {
             // Written as a chunk, an empty piece would end the body.
             if piece.is_empty() {
                 continue;
@@ -234,7 +242,7 @@ async fn deliver(
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }
-        account.client.release(answer);
+        account.client.release(answer, clock::now());
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
@@ -243,7 +251,10 @@ async fn deliver(
 
 /// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while
 /// it has to wait itself.
-pub(super) async fn unless_gone<T>(session: &mut HttpSession, work: impl Future<Output = T>) -> Result<T, Stop> {
+pub(super) async fn unless_gone<T>(
+    session: &mut HttpSession,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Stop> {
     tokio::select! {
         biased;
         done = work => Ok(done),
@@ -260,8 +271,16 @@ async fn gone(session: &mut HttpSession) {
     while session.read_body_or_idle(true).await.is_ok() {}
 }
 
-fn unavailable(unavailable: Unavailable) -> Reply {
-    Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() }
+/// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no
+/// remedy, and the operator has to know what is wrong.
+fn tokenless(unavailable: Unavailable, absent: Option<Absent>, record: &mut Record<'_>) -> Reply {
+    match absent {
+        Some(Absent::Failing(LoginError::Untrusted)) if record.sent == Sent::No => {
+            record.reason = "tls";
+            Refusal::UpstreamUntrusted.into()
+        }
+        _ => Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() },
+    }
 }
 
 fn method_name(method: &Method) -> &'static str {

@@ -4,6 +4,8 @@
 //! written is replaced; a GET or HEAD may go once more; a call that may have had an effect and got no
 //! answer never goes again. It knows nothing of what an answer says.
 
+use std::pin::pin;
+
 use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
@@ -77,13 +79,13 @@ pub(super) async fn stream(
         record.bytes_in += piece.len() as u64;
         sending.write(&piece).await.map_err(|error| unanswered(received, before, error, record))?;
     }
-    let finished = unless_gone(session, sending.finish()).await?;
+    let finished = unless_gone(session, pin!(sending.finish())).await?;
     record.lap(Phase::Platform);
     finished.map_err(|error| unanswered(received, before, error, record))
 }
 
 async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
-    let connected = received.account.client.connect(fresh).await;
+    let connected = received.account.client.connect(fresh, record.looked()).await;
     record.lap(Phase::Connect);
     match connected {
         Ok(connection) => {

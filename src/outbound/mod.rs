@@ -14,6 +14,7 @@ pub(crate) mod program;
 mod query;
 pub(crate) mod record;
 pub(crate) mod route;
+mod unpack;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

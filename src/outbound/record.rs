@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
+use crate::log::{self, key};
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
 
@@ -120,6 +121,11 @@ impl<'a> Record<'a> {
         self.looked = now;
     }
 
+    /// The last look at the clock, for those who need not know the time more exactly.
+    pub(crate) fn looked(&self) -> Instant {
+        self.looked
+    }
+
     /// The time since the last look at the clock is no phase's: the program's own, say.
     pub(crate) fn skip(&mut self) {
         self.looked = clock::now();
@@ -149,32 +155,33 @@ impl<'a> Record<'a> {
             }
         }
         let micros = |phase: Phase| self.phases[phase as usize].as_micros() as u64;
-        tracing::info!(
-            target: "call",
-            request_id = self.request_id.as_str(),
-            program = self.program,
-            account = self.account,
-            operation = self.operation,
-            method = self.method,
-            status = self.status,
-            outcome,
-            fault = fault.as_str(),
-            sent = self.sent.as_str(),
-            platform_code = self.platform_code,
-            sealed = self.sealed,
-            replayed = self.replayed,
-            reason = self.reason,
-            bytes_in = self.bytes_in,
-            bytes_out = self.bytes_out,
-            limit_wait_us = micros(Phase::LimitWait),
-            token_us = micros(Phase::Token),
-            seal_us = micros(Phase::Seal),
-            connect_us = micros(Phase::Connect),
-            platform_us = micros(Phase::Platform),
-            open_us = micros(Phase::Open),
-            deliver_us = micros(Phase::Deliver),
-            total_us = took.as_micros() as u64,
-        );
+        log::call(|line| {
+            line.word(key!("request_id"), self.request_id.as_str());
+            line.word(key!("program"), self.program);
+            line.word(key!("account"), self.account);
+            line.word(key!("operation"), self.operation);
+            line.word(key!("method"), self.method);
+            line.number(key!("status"), self.status);
+            line.word(key!("outcome"), outcome);
+            line.word(key!("fault"), fault.as_str());
+            line.word(key!("sent"), self.sent.as_str());
+            if let Some(code) = self.platform_code {
+                line.number(key!("platform_code"), code);
+            }
+            line.flag(key!("sealed"), self.sealed);
+            line.flag(key!("replayed"), self.replayed);
+            line.word(key!("reason"), self.reason);
+            line.number(key!("bytes_in"), self.bytes_in);
+            line.number(key!("bytes_out"), self.bytes_out);
+            line.number(key!("limit_wait_us"), micros(Phase::LimitWait));
+            line.number(key!("token_us"), micros(Phase::Token));
+            line.number(key!("seal_us"), micros(Phase::Seal));
+            line.number(key!("connect_us"), micros(Phase::Connect));
+            line.number(key!("platform_us"), micros(Phase::Platform));
+            line.number(key!("open_us"), micros(Phase::Open));
+            line.number(key!("deliver_us"), micros(Phase::Deliver));
+            line.number(key!("total_us"), took.as_micros() as u64);
+        });
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use airudder_gateway::simulator::{Fault, FaultKind, Options, Simulator};
+use airudder_gateway::simulator::{Fault, FaultKind, Options};
 
-use crate::support::{Answer, Gateway, Refusing, Setup};
+use crate::support::{Answer, Gateway, Refusing, Setup, platform, platform_with};
 
 /// A row of the table.
 struct Row {
@@ -100,7 +100,7 @@ fn produce(word: &str) -> (Gateway, Answer) {
             (gateway, answer)
         }
         "upstream_untrusted" => {
-            let start = || Simulator::start_in_thread(Options { tls: true, ..Options::default() }).expect("a platform");
+            let start = || platform_with(Options { tls: true, ..Options::default() });
             let (platform, other) = (start(), start());
             let gateway = Setup::default().start_at(&platform.url(), other.ca_pem());
             let answer = gateway.client().get(WITHOUT_TOKEN);
@@ -108,7 +108,7 @@ fn produce(word: &str) -> (Gateway, Answer) {
             (gateway, answer)
         }
         "upstream_timeout" => {
-            let platform = Simulator::start_in_thread(Options::default()).expect("a platform");
+            let platform = platform();
             platform.fault(Fault::hang().on_path(WITHOUT_TOKEN));
             let setup = Setup { account: "read_timeout = \"100ms\"".into(), ..Setup::default() };
             let gateway = setup.start(&platform);
@@ -116,7 +116,7 @@ fn produce(word: &str) -> (Gateway, Answer) {
             (gateway, answer)
         }
         "busy" => {
-            let platform = Simulator::start_in_thread(Options::default()).expect("a platform");
+            let platform = platform();
             let gateway =
                 with("memory = \"1MiB\"\nmemory_wait = \"0s\"\nmax_body = \"256KiB\"\nmax_answer = \"256KiB\"")
                     .start(&platform);
@@ -136,7 +136,7 @@ const WITHOUT_TOKEN: &str = "/api/v1/process/queryTaskQian";
 
 /// The answer to exactly these bytes, with a platform that is well.
 fn raw(setup: Setup, bytes: &str) -> (Gateway, Answer) {
-    let platform = Simulator::start_in_thread(Options::default()).expect("a platform");
+    let platform = platform();
     let gateway = setup.start(&platform);
     let answer = gateway.client().send(bytes).answer();
     (gateway, answer)
@@ -144,7 +144,7 @@ fn raw(setup: Setup, bytes: &str) -> (Gateway, Answer) {
 
 /// The answer to a sealed call when this happens at the platform.
 fn faulty(fault: Fault, method: &str) -> (Gateway, Answer) {
-    let platform = Simulator::start_in_thread(Options::default()).expect("a platform");
+    let platform = platform();
     platform.fault(fault);
     let gateway = Setup::default().start(&platform);
     let path = "/service/cloud/detail?TaskID=1";

@@ -2,8 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod answers;
 mod call;
 mod callers;
+mod canary;
+mod check;
 mod chunks;
 mod config;
 mod connection;
@@ -13,6 +16,7 @@ mod errors;
 mod expect;
 mod framing;
 mod gone;
+mod headers;
 mod limits;
 mod logins;
 mod malformed;
@@ -20,6 +24,7 @@ mod methods;
 mod observe;
 mod outcomes;
 mod replays;
+mod sealing;
 mod simulator;
 mod slow;
 mod storm;
@@ -27,3 +32,4 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod upstream;

@@ -3,13 +3,10 @@
 mod metrics;
 mod pages;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
-
-use airudder_gateway::simulator::{Fault, FaultKind, Options, Page, Simulator};
+use airudder_gateway::simulator::{Fault, FaultKind, Page};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Setup};
+use crate::support::{Gateway, Setup, platform, scripted};
 
 const DETAIL: &str = "/service/cloud/detail?TaskID=1";
 
@@ -42,10 +39,6 @@ const FIELDS: [&str; 26] = [
     "total_us",
     "platform_code",
 ];
-
-fn platform() -> Simulator {
-    Simulator::start_in_thread(Options::default()).expect("a platform")
-}
 
 /// The line has these values, and nothing beside the known fields.
 #[track_caller]
@@ -262,36 +255,11 @@ fn a_login_is_a_call_that_goes_nowhere() {
 
 #[test]
 fn the_request_id_of_an_answer_is_the_gateways_whatever_the_platform_sends() {
-    let upstream = format!(
-        "http://{}",
-        answers_always(
-            "HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nx-request-id: theirs too\r\nContent-Length: 2\r\n\r\n{}"
-        )
-    );
-    let gateway = Setup::default().start_at(&upstream, None);
+    let theirs = "HTTP/1.1 200 OK\r\nX-Request-Id: a\r\nx-request-id: b\r\nContent-Length: 2\r\n\r\n{}";
+    let gateway = Setup::default().start_at(&scripted(move |_, line| line.say(theirs)), None);
     let answer = gateway.client().get("/api/v1/process/queryTaskQian");
     assert_eq!(answer.status, 200);
     let ids: Vec<_> = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     check(&gateway.line_of(&answer), json!({ "status": 200, "operation": "process.query_read" }));
-}
-
-/// A platform that says the same to everybody who has sent a header.
-fn answers_always(answer: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            std::thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-                while let Some(Ok(line)) = lines.next() {
-                    if line.is_empty() {
-                        let _ = stream.write_all(answer.as_bytes());
-                    }
-                }
-            });
-        }
-    });
-    address
 }

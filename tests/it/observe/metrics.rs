@@ -3,8 +3,8 @@
 use airudder_gateway::clock;
 use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 
-use super::{DETAIL, platform};
-use crate::support::{Answer, Exposition, Gateway, Refusing, Setup};
+use super::DETAIL;
+use crate::support::{Answer, Exposition, Gateway, Refusing, Setup, platform};
 
 /// A gateway, and its metrics as they were before.
 struct Watched {

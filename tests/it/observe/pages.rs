@@ -1,10 +1,10 @@
 //! The pages of the admin listener: alive, ready or why not, and nothing else.
 
-use airudder_gateway::simulator::{Fault, FaultKind, Options, Page, Simulator};
+use airudder_gateway::simulator::{Fault, FaultKind, Options, Page};
 use serde_json::{Value, json};
 
-use super::{DETAIL, platform};
-use crate::support::{Client, Gateway, Refusing, Setup};
+use super::DETAIL;
+use crate::support::{Client, Gateway, Refusing, Setup, platform, platform_with};
 
 fn page(gateway: &Gateway, path: &str) -> (u16, Value) {
     let (status, body) = gateway.admin_page(path);
@@ -73,13 +73,12 @@ fn an_account_without_a_token_says_why() {
     let setup = Setup { account: "read_timeout = \"50ms\"".into(), ..Setup::default() };
     is_not_ready(&setup.start(&platform), "timed_out");
     // Or somebody else.
-    let tls = || Simulator::start_in_thread(Options { tls: true, ..Options::default() }).expect("a platform");
+    let tls = || platform_with(Options { tls: true, ..Options::default() });
     let nobody = Refusing::new();
     is_not_ready(&Setup::default().start_at(&nobody.url(), None), "unreachable");
     let (strange, other) = (tls(), tls());
     is_not_ready(&Setup::default().start_at(&strange.url(), other.ca_pem()), "untrusted");
-    let wrong = Options { key_pair: ("another".into(), "pair".into()), ..Options::default() };
-    let platform = Simulator::start_in_thread(wrong).expect("a platform");
+    let platform = platform_with(Options { key_pair: ("another".into(), "pair".into()), ..Options::default() });
     is_not_ready(&Setup::default().start(&platform), "refused");
 }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use airudder_gateway::clock;
 use airudder_gateway::simulator::Simulator;
 
 use super::output::Output;
@@ -79,21 +80,26 @@ impl Setup {
 
     /// Starts the gateway in front of whatever is at `upstream`.
     pub(crate) fn start_at(&self, upstream: &str, ca_pem: Option<&str>) -> Gateway {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "gateway-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        ));
-        std::fs::create_dir_all(&folder).expect("a folder for the gateway");
+        let folder = Folder::new();
         if let Some(pem) = ca_pem {
-            std::fs::write(folder.join("ca.pem"), pem).expect("the CA is written");
+            std::fs::write(folder.0.join("ca.pem"), pem).expect("the CA is written");
         }
-        let config = folder.join("gateway.toml");
-        std::fs::write(&config, self.text(upstream, ca_pem.is_some())).expect("the configuration is written");
+        let mut command = self.command("run", &folder, &self.text(upstream, ca_pem.is_some()));
+        let mut child = command.spawn().expect("the gateway starts");
+        let output = Output::default();
+        output.follow(child.stdout.take().expect("its output is ours"));
+        output.follow(child.stderr.take().expect("its errors are ours"));
+        let (outbound, admin) = output.listening();
+        Gateway { outbound, admin, child, output, _folder: folder }
+    }
+
+    /// The program with this configuration, in an environment of its own.
+    fn command(&self, subcommand: &str, folder: &Folder, text: &str) -> Command {
+        let config = folder.0.join("gateway.toml");
+        std::fs::write(&config, text).expect("the configuration is written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
         command
-            .args(["run", "--config"])
+            .args([subcommand, "--config"])
             .arg(&config)
             .env("APP_KEY", "demo-key")
             .env("APP_SECRET", "demo-secret")
@@ -101,12 +107,47 @@ impl Setup {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the gateway starts");
-        let output = Output::default();
-        output.follow(child.stdout.take().expect("its output is ours"));
-        output.follow(child.stderr.take().expect("its errors are ours"));
-        let (outbound, admin) = output.listening();
-        Gateway { outbound, admin, child, output, folder }
+        command
+    }
+}
+
+/// A folder of its own, gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).expect("a folder for the gateway");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A subcommand that ends by itself: what it printed, and how it ended.
+pub(crate) struct Finished {
+    /// The exit status.
+    pub(crate) status: Option<i32>,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+impl Finished {
+    /// Runs a subcommand with a setup's configuration, as `change` writes it.
+    pub(crate) fn of(subcommand: &str, setup: &Setup, change: impl FnOnce(String) -> String) -> Self {
+        let folder = Folder::new();
+        let text = change(setup.text("http://127.0.0.1:9", false));
+        let output = setup.command(subcommand, &folder, &text).output().expect("the program runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
@@ -139,7 +180,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     output: Output,
     child: Child,
-    folder: PathBuf,
+    _folder: Folder,
 }
 
 impl Gateway {
@@ -162,9 +203,9 @@ impl Gateway {
 
     /// Waits until something is so that only asking shows.
     pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = clock::now() + PATIENCE;
         while !is_so(self) {
-            assert!(std::time::Instant::now() < end, "it never came: {}", self.printed());
+            assert!(clock::now() < end, "it never came: {}", self.printed());
             std::thread::yield_now();
         }
     }
@@ -228,6 +269,5 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

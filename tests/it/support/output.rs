@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use airudder_gateway::clock;
+
 use super::gateway::PATIENCE;
 
 /// A handle to what was printed.
@@ -61,14 +63,14 @@ impl Output {
 
     /// What the first line gives that gives something, waiting for it as long as there may be one.
     pub(super) fn first<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
-        let (mut seen, end) = (0, std::time::Instant::now() + PATIENCE);
+        let (mut seen, end) = (0, clock::now() + PATIENCE);
         let mut printed = self.lock();
         loop {
             if let Some(found) = printed.lines[seen..].iter().find_map(|line| find(line)) {
                 return found;
             }
             seen = printed.lines.len();
-            let left = end.saturating_duration_since(std::time::Instant::now());
+            let left = end.saturating_duration_since(clock::now());
             if left.is_zero() || printed.open == 0 {
                 let all = printed.lines.join("\n");
                 drop(printed);

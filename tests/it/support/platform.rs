@@ -1,7 +1,6 @@
 //! The platform of a test, and waiting for what happens there.
 
-use std::time::Instant;
-
+use airudder_gateway::clock;
 use airudder_gateway::simulator::{Options, Received, Simulator};
 
 use super::gateway::PATIENCE;
@@ -49,9 +48,9 @@ fn wait<T>(what: &str, event: impl Future<Output = T>) -> T {
 
 /// Waits until something is so that nothing announces, such as a metric.
 pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = clock::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "not in time: {what}");
+        assert!(clock::now() < end, "not in time: {what}");
         std::thread::yield_now();
     }
 }

@@ -2,7 +2,7 @@
 //! handed to the test, with its connection, once its header has been read.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 /// One connection to the scripted platform.
 pub(crate) struct Line {
@@ -22,6 +22,12 @@ impl Line {
         heard
     }
 
+    /// Says that nothing more comes. What was sent and not heard is read to its end, or it would reset the connection.
+    pub(crate) fn end(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        self.hear(usize::MAX);
+    }
+
     /// The header of the next request; `None` when the gateway closed.
     fn head(&mut self) -> Option<String> {
         let mut head = String::new();
@@ -37,6 +43,18 @@ impl Line {
 /// Starts one; returns its address as a URL. `answer` gets each request's header and its connection, which
 /// closes when it returns. It runs until the test's process ends.
 pub(crate) fn scripted(answer: impl Fn(&str, &mut Line) + Send + Clone + 'static) -> String {
+    scripted_whole(move |head, line| {
+        if !head.contains("/auth ") {
+            return answer(head, line);
+        }
+        let token = r#"{"data":{"token":"scripted"},"status":"OK","code":200}"#;
+        line.say(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{token}", token.len()));
+        line.end();
+    })
+}
+
+/// The same with the logins handed to the test as well.
+pub(crate) fn scripted_whole(answer: impl Fn(&str, &mut Line) + Send + Clone + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -45,17 +63,7 @@ pub(crate) fn scripted(answer: impl Fn(&str, &mut Line) + Send + Clone + 'static
             std::thread::spawn(move || {
                 stream.set_nodelay(true).expect("no delay");
                 let mut line = Line { stream: BufReader::new(stream) };
-                let Some(head) = line.head() else { return };
-                if head.contains("/auth ") {
-                    let token = r#"{"data":{"token":"scripted"},"status":"OK","code":200}"#;
-                    line.say(format!(
-                        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{token}",
-                        token.len()
-                    ));
-                    // Its body is of no interest, but an unread one would reset the connection.
-                    let _ = line.stream.get_ref().shutdown(std::net::Shutdown::Write);
-                    line.hear(usize::MAX);
-                } else {
+                if let Some(head) = line.head() {
                     answer(&head, &mut line);
                 }
             });
