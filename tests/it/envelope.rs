@@ -7,6 +7,8 @@ use airudder_gateway::envelope::{Cipher, OpenError, Sealed, Signed, into_text, s
 use airudder_gateway::secret::Secret;
 use openssl::symm::{self, Crypter, Mode};
 
+use crate::support::Random;
+
 const CHUNKS: [usize; 6] = [1, 7, 16, 47, 48, 49];
 const KEY: &[u8; 16] = b"airudderredduria";
 const FIXED_IV: [u8; 16] = *b"0102030405060708";
@@ -371,39 +373,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// SplitMix64: enough to choose test cases. Each run has its own seed, which a failure prints.
-struct Random {
-    seed: u64,
-    state: u64,
-}
-
 impl Random {
-    fn new() -> Self {
-        // To repeat a run, put its seed here.
-        let seed = getrandom::u64().expect("randomness for a seed");
-        println!("seed {seed:#x}");
-        Self { seed, state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> =
-            std::iter::repeat_with(|| self.next().to_le_bytes()).take(len / 8 + 1).flatten().collect();
-        bytes.truncate(len);
-        bytes
-    }
-
     fn scheme(&mut self) -> Scheme {
         match self.below(3) {
             0 => Scheme::EcbZero,
@@ -426,7 +396,7 @@ impl Random {
 
     /// The lengths of the pieces in which a body arrives.
     fn pieces(&mut self) -> impl FnMut() -> usize + use<> {
-        let mut random = Self { seed: self.seed, state: self.next() };
+        let mut random = Self::from_seed(self.next());
         let longest = [1, 50, 500, 5000, usize::MAX >> 1][random.below(5)];
         move || 1 + random.below(longest)
     }

@@ -27,6 +27,7 @@ mod replays;
 mod sealing;
 mod simulator;
 mod slow;
+mod storm;
 mod streaming;
 mod support;
 mod tidy;

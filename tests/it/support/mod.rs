@@ -6,10 +6,12 @@ pub(crate) mod exposition;
 pub(crate) mod gateway;
 mod output;
 pub(crate) mod platform;
+pub(crate) mod random;
 pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Gateway, Refusing, Setup};
 pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_for, wait_until};
+pub(crate) use random::Random;
 pub(crate) use script::{Line, scripted, scripted_whole};
