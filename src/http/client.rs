@@ -20,7 +20,7 @@ use super::answer::Answer;
 use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::config::{Timeouts, Upstream};
 
 /// How long an answer may take to arrive after the platform stopped taking the request.
@@ -118,8 +118,8 @@ impl Client {
     ///
     /// # Errors
     /// Nothing was sent; the last address's failure.
-    pub(crate) async fn connect(&self, fresh: bool) -> Result<Connection, ConnectError> {
-        if !fresh && let Some(wire) = self.pool.take(clock::now()) {
+    pub(crate) async fn connect(&self, fresh: bool, now: Instant) -> Result<Connection, ConnectError> {
+        if !fresh && let Some(wire) = self.pool.take(now) {
             return Ok(Connection { wire, reused: true });
         }
         // Boxed: a handshake's state is large, and calls that find a connection should not carry it about.
@@ -196,10 +196,10 @@ impl Client {
     }
 
     /// Gives a connection back once its answer was read whole; one that cannot be used again is closed.
-    pub(crate) fn release(&self, answer: Answer) {
+    pub(crate) fn release(&self, answer: Answer, now: Instant) {
         if let Some(mut wire) = answer.into_reusable() {
             wire.restart();
-            self.pool.put(wire, clock::now());
+            self.pool.put(wire, now);
         }
     }
 }

@@ -31,8 +31,10 @@ use super::patience::Patience;
 use super::wire::Wire;
 use crate::clock;
 
-/// How much one read takes at the start of a request: a head and a body of 16 KiB arrive in one call.
-const FIRST_READ: usize = 24 * 1024;
+/// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
+/// head and a body of 16 KiB: programs tend to send what they sent before, and small buffers are cheaper.
+const SMALL_READ: usize = 4 * 1024;
+const LARGE_READ: usize = 24 * 1024;
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
@@ -190,13 +192,13 @@ async fn accept(
 async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, drain: &Drain) {
     let mut stream: Stream = Box::new(Wire::downstream(Box::new(stream)));
     let (mut patience, mut allowed) = (Patience::default(), rules.header_timeout);
-    let mut rest = None;
+    let (mut rest, mut room) = (None, SMALL_READ);
     let mut draining = pin!(drain.begun());
     loop {
         let mut begun = match rest.take() {
             Some(begun) => begun,
             None => {
-                let mut begun = BytesMut::with_capacity(FIRST_READ);
+                let mut begun = BytesMut::with_capacity(room);
                 let read = tokio::select! {
                     biased;
                     read = stream.read_buf(&mut begun) => read,
@@ -204,6 +206,7 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
                     () = &mut draining => return,
                 };
                 patience.heard();
+                room = if begun.len() >= SMALL_READ { LARGE_READ } else { SMALL_READ };
                 match read {
                     Ok(n) if n > 0 => begun,
                     _ => return,
@@ -284,7 +287,7 @@ async fn read_line(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<Opti
 async fn linger(session: HttpSession) {
     let mut stream = session.into_inner();
     stream.shutdown().await;
-    let mut ignored = BytesMut::with_capacity(FIRST_READ);
+    let mut ignored = BytesMut::with_capacity(LARGE_READ);
     let rest = async {
         while matches!(stream.read_buf(&mut ignored).await, Ok(read) if read > 0) {
             ignored.clear();

@@ -16,6 +16,7 @@ use super::call::{Received, Stop};
 use super::code::{self, ENVELOPE};
 use super::record::{Phase, Record};
 use super::unpack::{SealedText, Spoilt};
+use crate::clock;
 use crate::http::answer::{Answer, Head};
 use crate::http::client::SendCause;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
@@ -47,7 +48,7 @@ impl Judged {
     /// Lets go of an answer that will not be delivered.
     pub(super) fn discard(self, account: &Account) {
         if let Some(answer) = self.rest {
-            account.client.release(answer);
+            account.client.release(answer, clock::now());
         }
     }
 }
@@ -68,7 +69,8 @@ pub(super) async fn judge(
     let length = head.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     received.account.series.answered(status.as_u16());
 
-    let release = |answer| received.account.client.release(answer);
+    let now = record.looked();
+    let release = |answer| received.account.client.release(answer, now);
     let judged = if bodyless {
         let head = translate(head, sealed, None)?;
         release(answer);

@@ -16,6 +16,7 @@ use super::login;
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
+use crate::clock;
 use crate::http::head;
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
@@ -241,7 +242,7 @@ async fn deliver(
             record.bytes_out += piece.len() as u64;
             session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
         }
-        account.client.release(answer);
+        account.client.release(answer, clock::now());
     }
     session.finish_body().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);

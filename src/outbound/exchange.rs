@@ -85,7 +85,7 @@ pub(super) async fn stream(
 }
 
 async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
-    let connected = received.account.client.connect(fresh).await;
+    let connected = received.account.client.connect(fresh, record.looked()).await;
     record.lap(Phase::Connect);
     match connected {
         Ok(connection) => {

@@ -121,6 +121,11 @@ impl<'a> Record<'a> {
         self.looked = now;
     }
 
+    /// The last look at the clock, for those who need not know the time more exactly.
+    pub(crate) fn looked(&self) -> Instant {
+        self.looked
+    }
+
     /// The time since the last look at the clock is no phase's: the program's own, say.
     pub(crate) fn skip(&mut self) {
         self.looked = clock::now();

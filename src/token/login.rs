@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::{Family, Login, LoginError, read_retry_after};
+use crate::clock;
 use crate::envelope::{Cipher, Signed};
 use crate::http::answer::Answer;
 use crate::http::client::{Client, ConnectError, SendCause, SendError};
@@ -70,7 +71,7 @@ impl Login for HttpLogin {
         let body = sealed.as_ref().map_or(body.as_slice(), |sealed| &sealed.text);
         let head =
             self.head(body.len(), sealed.as_ref().map(|sealed| &sealed.signed)).map_err(|_| LoginError::Unreachable)?;
-        let connection = self.client.connect(true).await.map_err(|error| match error {
+        let connection = self.client.connect(true, clock::now()).await.map_err(|error| match error {
             ConnectError::Untrusted => LoginError::Untrusted,
             ConnectError::Unreachable | ConnectError::Unresolved => LoginError::Unreachable,
         })?;

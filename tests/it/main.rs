@@ -4,6 +4,7 @@
 
 mod answers;
 mod call;
+mod callers;
 mod canary;
 mod check;
 mod chunks;
@@ -16,7 +17,9 @@ mod expect;
 mod framing;
 mod gone;
 mod headers;
+mod limits;
 mod logins;
+mod malformed;
 mod methods;
 mod observe;
 mod outcomes;

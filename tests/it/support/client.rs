@@ -1,8 +1,8 @@
 //! A program: one connection, exactly the bytes that a test writes, and answers taken apart.
 //! It is its own small HTTP/1.1 reader, so that nothing of the gateway judges the gateway.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::gateway::PATIENCE;
 
@@ -57,6 +57,11 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
         self
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn finish_sending(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     /// `GET path` on this connection.
@@ -148,12 +153,10 @@ impl Client {
         }
     }
 
-    /// Whether the gateway closed this connection; waits for it, and says no after [`PATIENCE`].
+    /// Whether the gateway closed this connection in good order, not by a reset that could take an answer away.
+    /// Waits for it, and says no after [`PATIENCE`].
     pub(crate) fn is_closed(&mut self) -> bool {
-        match self.stream.fill_buf() {
-            Ok(bytes) => bytes.is_empty(),
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        }
+        matches!(self.stream.fill_buf(), Ok([]))
     }
 
     /// The connection itself, for what a test has to do by hand.
