@@ -19,7 +19,7 @@ const LIMIT: usize = 1024;
 /// A connection that was idle for longer than this is asked for at the kernel, which knows of its end before the
 /// runtime that reads it does. Under load connections come back sooner, and are spared the system call; an end that
 /// is so young is as likely still on its way.
-const ASK_AFTER: Duration = Duration::from_micros(50);
+const ASK_AFTER: Duration = Duration::from_millis(1);
 
 /// The pool. Its lock is held for pushing, popping and looking, never across an await.
 pub(super) struct Pool {
