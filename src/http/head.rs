@@ -34,7 +34,9 @@ impl Malformed {
             Self::Length => "Content-Length has to be one decimal number, given once",
             Self::Encoding => "the only Transfer-Encoding understood is chunked",
             Self::Host => "HTTP/1.1 asks for exactly one Host header",
-            Self::Target => "the request target has to be a path that starts with a slash",
+            Self::Target => {
+                "the request target has to be a path that starts with a slash, without a fragment, in UTF-8"
+            }
             Self::Syntax => "the request header is not HTTP/1.1",
         }
     }
@@ -105,7 +107,8 @@ fn check_target(request_line: &[u8]) -> Result<(), Malformed> {
     let absolute = target.len() > 7 && target[..7].eq_ignore_ascii_case(b"http://");
     // A query right after the authority has no path that it belongs to.
     let without_path = absolute && path.len() < target.len() && !path[7..].contains(&b'/');
-    if !(target.starts_with(b"/") || absolute) || path.contains(&b'#') || without_path {
+    // pingora would drop a fragment, and what was meant by it.
+    if !(target.starts_with(b"/") || absolute) || target.contains(&b'#') || without_path {
         return Err(Malformed::Target);
     }
     Ok(())
@@ -180,6 +183,7 @@ mod tests {
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
             ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
             ("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
+            ("GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
             ("GET http://gateway?a/b HTTP/1.1\r\nHost: gateway\r\n\r\n", Err(Malformed::Target)),
         ] {
             assert_eq!(check(raw.as_bytes()), expected, "{raw:?}");

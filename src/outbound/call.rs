@@ -17,7 +17,7 @@ use super::record::{Phase, REQUEST_ID, Record};
 use super::route::{Auth, Operation};
 use super::{Asked, Outbound};
 use crate::clock;
-use crate::http::head;
+use crate::http::head::{self, Malformed};
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
@@ -179,7 +179,7 @@ fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Recor
     };
     record.account = &account.name;
 
-    let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadRequest)?;
+    let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reply::from(Malformed::Target))?;
     let target = head::path_and_query(target);
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let operation = outbound.routes.find(&request.method, path);

@@ -23,6 +23,7 @@ mod malformed;
 mod methods;
 mod observe;
 mod outcomes;
+mod queries;
 mod replays;
 mod sealing;
 mod simulator;

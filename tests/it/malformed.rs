@@ -109,6 +109,9 @@ fn a_request_for_nobody_in_particular_is_refused() {
         "GET g/a HTTP/1.1\r\nHost: g\r\n\r\n",
         "GET ?a HTTP/1.1\r\nHost: g\r\n\r\n",
         "GET /a#b HTTP/1.1\r\nHost: g\r\n\r\n",
+        "GET /a?b#c HTTP/1.1\r\nHost: g\r\n\r\n",
+        "GET /a?{\"b\":1} HTTP/1.1\r\nHost: g\r\n\r\n",
+        "GET /a?b=<c> HTTP/1.1\r\nHost: g\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: g\r\n\r\n",
     ] {
         check(&gateway, &platform, &format!("{request:?}"), request.as_bytes());
@@ -146,6 +149,7 @@ fn a_first_line_that_is_no_request_line_is_refused() {
         let request = format!("{line}\r\nHost: g\r\n\r\n");
         check(&gateway, &platform, &format!("{line:?}"), request.as_bytes());
     }
+    check(&gateway, &platform, "not UTF-8", b"GET /a?b=\xff\xfe HTTP/1.1\r\nHost: g\r\n\r\n");
     check(&gateway, &platform, "HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     check(&gateway, &platform, "the start of TLS", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n");
 }
