@@ -4,6 +4,8 @@
 //! in two ways is refused here, on the raw bytes (RFC 9112 sections 2.2, 3.2 and 6.1 to 6.3). It never
 //! repairs anything.
 
+use memchr::memchr;
+
 /// Why a request header is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -119,7 +121,7 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Result<&'a [u8], Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = self.0.iter().position(|&b| b == b'\n')?;
+        let end = memchr(b'\n', self.0)?;
         let line = &self.0[..end];
         self.0 = &self.0[end + 1..];
         match line.split_last() {

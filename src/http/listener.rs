@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use memchr::memchr;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::protocols::l4::stream::Stream as TransportStream;
@@ -214,7 +215,8 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
             }
         };
         let in_flight = drain.enter();
-        let first_byte = clock::now();
+        // Most requests come whole, and need no clock.
+        let begun_at = memchr(b'\n', &begun).is_none().then(clock::now);
         let line = timeout(rules.header_timeout, read_line(&mut stream, &mut begun)).await;
         let mut session = HttpSession::new(stream);
         session.set_pipelining_enabled(true);
@@ -223,7 +225,8 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         session.set_read_timeout(None);
         let fault = match line {
             Ok(Ok(None)) => {
-                let left = rules.header_timeout.saturating_sub(clock::now().saturating_duration_since(first_byte));
+                let waited = begun_at.map_or(Duration::ZERO, |at| clock::now().saturating_duration_since(at));
+                let left = rules.header_timeout.saturating_sub(waited);
                 match timeout(left, session.read_request()).await {
                     Ok(Ok(Some(_))) => None,
                     Ok(Ok(None)) => return,
@@ -270,7 +273,7 @@ async fn read_line(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<Opti
             begun.advance(2);
             searched = 0;
         }
-        if let Some(end) = begun[searched..].iter().position(|&byte| byte == b'\n') {
+        if let Some(end) = memchr(b'\n', &begun[searched..]) {
             return Ok(head::check_request_line(&begun[..searched + end]).err().map(|_| HeaderFault::Malformed));
         }
         searched = begun.len();

@@ -16,11 +16,6 @@ use crate::clock::Instant;
 /// Most connections that are kept; more are closed when they become idle.
 const LIMIT: usize = 1024;
 
-/// A connection that was idle for longer than this is asked for at the kernel, which knows of its end before the
-/// runtime that reads it does. Under load connections come back sooner, and are spared the system call; an end that
-/// is so young is as likely still on its way.
-const ASK_AFTER: Duration = Duration::from_micros(50);
-
 /// The pool. Its lock is held for pushing, popping and looking, never across an await.
 pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
@@ -46,7 +41,7 @@ impl Pool {
     pub(super) fn take(&self, now: Instant) -> Option<Box<Wire>> {
         loop {
             let mut idle = self.lock().pop()?;
-            if self.is_fresh(&idle, now) && idle.is_open(now) {
+            if self.is_fresh(&idle, now) && idle.is_open() {
                 return Some(idle.wire);
             }
         }
@@ -62,7 +57,7 @@ impl Pool {
 
     /// Closes what has been idle for too long and what the platform has closed. To be called now and then.
     pub(super) fn sweep(&self, now: Instant) {
-        self.lock().retain_mut(|idle| self.is_fresh(idle, now) && idle.is_open(now));
+        self.lock().retain_mut(|idle| self.is_fresh(idle, now) && idle.is_open());
     }
 
     fn is_fresh(&self, idle: &Idle, now: Instant) -> bool {
@@ -72,11 +67,11 @@ impl Pool {
 
 impl Idle {
     /// Whether the platform has neither closed the connection nor said anything that nobody asked for.
-    fn is_open(&mut self, now: Instant) -> bool {
+    fn is_open(&mut self) -> bool {
         let mut byte = [0];
         let mut buf = ReadBuf::new(&mut byte);
         let silent = Pin::new(&mut self.wire).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf).is_pending();
-        silent && (now.saturating_duration_since(self.since) < ASK_AFTER || self.wire.is_established())
+        silent && self.wire.is_silent()
     }
 }
 

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::protocols::l4::ext::get_tcp_info;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -111,11 +113,11 @@ impl Wire {
         Ok(taken)
     }
 
-    /// Whether the kernel knows of no end of the connection. Ours learns of it later, when its own runtime has read
-    /// it. True where the kernel cannot tell.
-    pub(crate) fn is_established(&self) -> bool {
-        const ESTABLISHED: u8 = 1;
-        get_tcp_info(self.inner.id()).map_or(true, |info| info.tcpi_state <= ESTABLISHED)
+    /// Whether the kernel has nothing to tell of the connection, neither bytes nor an end. The runtime that reads it
+    /// learns of either only later. True where there is no kernel to ask.
+    pub(crate) fn is_silent(&self) -> bool {
+        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(recv(self.inner.id() as RawFd, &mut [0], peek), Err(Errno::EAGAIN | Errno::ENOTSOCK))
     }
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].

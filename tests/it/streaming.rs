@@ -13,6 +13,10 @@ const RECORDING: &str = "/recordings/69f531a01a9df58aa6de2487be610abb.mp3";
 /// How much the gateway's memory may grow while anything streams.
 const GROWTH: u64 = 32 * MIB;
 
+/// The same for an upload of unknown length, which is held up to `max_body` (16 MiB) before it streams. The allocator may
+/// keep a second block of that size for a while.
+const GROWTH_OF_UNKNOWN_LENGTH: u64 = 48 * MIB;
+
 /// A platform whose recordings have this size.
 fn recordings_of(size: u64) -> Simulator {
     platform_with(Options { recording_size: size, ..Options::default() })
@@ -122,7 +126,7 @@ fn an_upload_of_100_mb_in_chunks_streams() {
     let arrived = calls(&platform).pop().expect("it arrived");
     assert_eq!((arrived.header("transfer-encoding"), arrived.header("content-length")), (Some("chunked"), None));
     let grown = gateway.peak_memory() - before;
-    assert!(grown < GROWTH, "grew by {grown} bytes");
+    assert!(grown < GROWTH_OF_UNKNOWN_LENGTH, "grew by {grown} bytes");
     assert_eq!(client.get("/service/cloud/robot").status, 200, "the connection can be used again");
 }
 

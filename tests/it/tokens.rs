@@ -19,7 +19,7 @@ fn a_token_revoked_under_2000_calls_costs_one_login_and_no_call_notices() {
 }
 
 fn revoke_under(calls: usize, style: RefusalStyle) {
-    allow_open_files(6 * calls as u64);
+    allow_open_files(3 * calls as u64);
     let platform = platform_with(Options { refusal: style, ..Options::default() });
     let gateway = Setup::default().start(&platform).ready();
     platform.fault(Fault::new(FaultKind::Hold).times(calls as u32));
