@@ -35,7 +35,7 @@ use route::Routes;
 
 use crate::config;
 use crate::http::head::Malformed;
-use crate::http::listener::{After, App, HeaderFault};
+use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::limit::Budget;
 use crate::reply::{Refusal, Reply, Sent};
 
@@ -54,6 +54,8 @@ pub(crate) struct Outbound {
     pub(crate) budget: Budget,
     pub(crate) rules: config::Outbound,
     pub(crate) series: CallSeries,
+    /// Once it has begun, an answer says that its connection closes.
+    pub(crate) drain: Drain,
 }
 
 impl App for Outbound {
@@ -99,7 +101,7 @@ impl Outbound {
         // Where a request ends that is framed in two ways, or not to its end, nobody can say.
         let lost = matches!(reply.refusal, Refusal::BadRequest | Refusal::BodyIncomplete | Refusal::BodyTimeout);
         let drained = !lost && drain(session).await;
-        if !drained {
+        if !drained || self.drain.is_draining() {
             session.set_server_keepalive(None);
         }
         match write(session, &reply, record).await {
