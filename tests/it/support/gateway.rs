@@ -261,7 +261,14 @@ impl Gateway {
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("it was started here")
+        let end = clock::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it was started here") {
+                return status;
+            }
+            assert!(clock::now() < end, "it never ends: {}", self.printed());
+            std::thread::yield_now();
+        }
     }
 }
 
