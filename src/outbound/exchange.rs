@@ -32,14 +32,13 @@ pub(super) async fn once(
     let mut fresh = false;
     loop {
         let connection = connect(received, fresh, record).await?;
-        let first = connection.reused() || !fresh;
         record.sent = Sent::Unknown;
         let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
         record.lap(Phase::Platform);
         match sent {
             Ok(answer) => return Ok(answer),
             // A closed connection, found before a byte left or on a call that does no harm: once more.
-            Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
+            Err(error) if !fresh && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
                 if !error.left {
                     record.sent = before;

@@ -45,8 +45,9 @@ pub(super) async fn answer(
     }
     .to_string();
     record.status = 200;
+    record.sealed = false;
     record.bytes_in = read;
-    record.bytes_out = body.len() as u64;
+    record.bytes_out = if received.method == http::Method::HEAD { 0 } else { body.len() as u64 };
     let write = async {
         let mut head = ResponseHeader::build(200, Some(4))?;
         head.append_header(header::CONTENT_TYPE, "application/json")?;
