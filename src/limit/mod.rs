@@ -91,7 +91,8 @@ impl Admitted {
 }
 
 impl Reserved {
-    fn shrink(&mut self, bytes: usize) {
+    /// Gives back what was reserved and not used.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
         if let Some(surplus) = self.permit.split(surplus) {
             self.in_use.sub((surplus.num_permits() * UNIT) as i64);

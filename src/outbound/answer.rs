@@ -89,11 +89,12 @@ pub(super) async fn judge(
         // How far a compressed one unpacks is not known before.
         let room = length.filter(|_| !compressed(head)).unwrap_or(limit);
         // The request was carried out: without room the program learns that, and not the answer.
-        let reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| {
+        let mut reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| {
             record.reason = "memory";
             Reply { detail: Some(NO_MEMORY), ..Refusal::AnswerTooLarge.into() }
         })?;
         let held = open(outbound, received, &mut answer, length, record).await?;
+        reserved.shrink(held.len());
         let head = translate(answer.head(), true, Some(held.len() as u64))?;
         release(answer);
         let code = code::find(&held);

@@ -98,12 +98,12 @@ pub(super) async fn carry<'a>(
         .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
     record.lap(Phase::LimitWait);
 
-    // 3. and 5. Collect, sealing what arrives as it arrives.
+    // 3. Collect and seal, as it arrives.
     let Collected { outgoing, mut admitted, rest } =
         body::collect(session, &received, &outbound.rules, admitted, record).await?;
     admitted.shrink(outgoing.held());
 
-    // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
+    // 4. Authorise, 5. exchange, 6. open and judge: again, once, when the platform refuses the token.
     let mut replayed = false;
     let judged = loop {
         let token = match &received.operation.auth {
@@ -147,7 +147,7 @@ pub(super) async fn carry<'a>(
     };
     drop(outgoing);
 
-    // 8. Reply.
+    // 7. Reply.
     deliver(session, received.account, judged, record).await
 }
 

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use airudder_gateway::simulator::{Fault, FaultKind, Options, Simulator};
 
-use crate::support::{Gateway, Setup, calls, platform, platform_with, wait_for, wait_until};
+use crate::support::{Gateway, Setup, calls, platform, platform_with, wait_until};
 
 const DETAIL: &str = "GET /service/cloud/detail?TaskID=1 HTTP/1.1\r\nHost: g\r\n\r\n";
 
@@ -16,7 +16,7 @@ fn check_gone(gateway: &Gateway, platform: &Simulator, what: &str) {
         gateway.log_line(|line| line["operation"] != "-" && !line["outcome"].is_null())["outcome"],
         "client_gone"
     );
-    wait_for("its memory comes back", || gateway.metric("memory_in_use_bytes") == 0.0);
+    gateway.until(|gateway| gateway.metric("memory_in_use_bytes") == 0.0);
     assert_eq!(gateway.metric("calls_in_flight"), 0.0);
 }
 
@@ -58,7 +58,7 @@ fn a_program_that_leaves_in_the_middle_of_its_upload_ends_the_call() {
                 && calls(platform).iter().all(|call| !call.complete && call.status.is_none())
         });
     }
-    wait_for("its memory comes back", || gateway.metric("memory_in_use_bytes") == 0.0);
+    gateway.until(|gateway| gateway.metric("memory_in_use_bytes") == 0.0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_body_that_never_came_whole_never_reaches_the_platform() {
             client.send(format!("POST /service/cloud/task HTTP/1.1\r\nHost: g\r\n{framing}\r\n\r\n20\r\nhalf of it"));
             drop(client);
         }
-        wait_for("both have ended", || gateway.metric("refusals_total{outcome=\"body_incomplete\"}") == 2.0);
+        gateway.until(|gateway| gateway.metric("refusals_total{outcome=\"body_incomplete\"}") == 2.0);
         assert_eq!(gateway.metric("memory_in_use_bytes"), 0.0);
     }
     assert!(calls(&platform).is_empty());
@@ -117,9 +117,9 @@ fn a_program_that_leaves_while_a_login_hangs_ends_its_call_and_not_the_login() {
     wait_until(&platform, "the login waits", |platform| platform.logins() == 1);
     let mut client = gateway.client();
     client.send(DETAIL);
-    wait_for("the call waits", || gateway.metric("calls_in_flight") == 1.0);
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);
     drop(client);
-    wait_for("the call ends", || gateway.metric("calls_in_flight") == 0.0);
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 0.0);
     assert_eq!(gateway.log_line(|line| line["operation"] == "task.detail")["outcome"], "client_gone");
     assert_eq!((platform.open_connections(), platform.logins()), (1, 1));
 }

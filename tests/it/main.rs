@@ -20,6 +20,7 @@ mod headers;
 mod limits;
 mod logins;
 mod malformed;
+mod memory;
 mod methods;
 mod observe;
 mod outcomes;

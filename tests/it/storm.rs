@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use airudder_gateway::simulator::{Keep, Options};
 
-use crate::support::{Gateway, Random, Setup, platform_with, wait_for};
+use crate::support::{Gateway, Random, Setup, platform_with};
 
 /// Requests that are sent, altered, by each of a few callers at the same time.
 const CALLERS: u64 = 8;
@@ -124,12 +124,12 @@ fn nothing_a_caller_sends_stops_the_process() {
             scope.spawn(move || (0..REQUESTS).for_each(|_| call(gateway, &mut random)));
         }
     });
-    wait_for("every call ends", || gateway.metric("calls_in_flight") == 0.0);
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 0.0);
     for account in ["main", "plain"] {
         let answer = gateway.client().post_with("/_sim/echo", &format!("X-Gateway-Account: {account}\r\n"), "{}");
         assert_eq!(answer.status, 200, "{account}");
     }
-    wait_for("all memory comes back", || gateway.metric("memory_in_use_bytes") == 0.0);
+    gateway.until(|gateway| gateway.metric("memory_in_use_bytes") == 0.0);
     assert_eq!(gateway.metric("refusals_total{outcome=\"internal\"}"), 0.0);
     assert!(!gateway.printed().contains("panicked"), "{}", gateway.printed());
     assert!(gateway.metric("refusals_total{outcome=\"bad_request\"}") > 100.0, "hardly anything was malformed");

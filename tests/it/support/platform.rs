@@ -1,6 +1,5 @@
 //! The platform of a test, and waiting for what happens there.
 
-use airudder_gateway::clock;
 use airudder_gateway::simulator::{Options, Received, Simulator};
 
 use super::gateway::PATIENCE;
@@ -44,13 +43,4 @@ fn wait<T>(what: &str, event: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let waited = runtime.block_on(async { tokio::time::timeout(PATIENCE, event).await });
     waited.unwrap_or_else(|_| panic!("not in time: {what}"))
-}
-
-/// Waits until something is so that nothing announces, such as a metric.
-pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = clock::now() + PATIENCE;
-    while !is_so() {
-        assert!(clock::now() < end, "not in time: {what}");
-        std::thread::yield_now();
-    }
 }
