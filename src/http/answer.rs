@@ -10,7 +10,6 @@ use std::ops::Range;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 
-use super::client::SendCause;
 use super::wire::Wire;
 
 /// Most fields and bytes of an answer's head.
@@ -36,6 +35,17 @@ pub(crate) struct Head {
     status: StatusCode,
     reason: Range<usize>,
     fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// Why there is no answer, or not the whole of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendCause {
+    /// The platform closed the connection.
+    Closed,
+    /// Silence for longer than the read timeout, or a write that did not finish.
+    Timeout,
+    /// What came back is not HTTP/1.x.
+    Malformed,
 }
 
 /// How the end of a body is known.

@@ -12,13 +12,13 @@ use pingora::http::ResponseHeader;
 
 use super::Outbound;
 use super::account::Account;
-use super::call::{Received, Stop};
 use super::code::{self, ENVELOPE};
+use super::receive::Received;
 use super::record::{Phase, Record};
+use super::stop::Stop;
 use super::unpack::{SealedText, Spoilt};
 use crate::clock;
-use crate::http::answer::{Answer, Head};
-use crate::http::client::SendCause;
+use crate::http::answer::{Answer, Head, SendCause};
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::{Admitted, Reserved};
 use crate::reply::{Refusal, Reply};

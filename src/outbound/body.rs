@@ -10,10 +10,11 @@ use pingora::protocols::http::v1::server::HttpSession;
 
 use super::Asked;
 use super::account::Sealing;
-use super::call::{Length, Received, Stop};
 use super::query;
+use super::receive::{Length, Received};
 use super::record::{Phase, Record};
 use super::route::Auth;
+use super::stop::Stop;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;

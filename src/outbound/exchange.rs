@@ -10,11 +10,12 @@ use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::call::{Length, Received, Stop, unless_gone};
+use super::receive::{Length, Received};
 use super::record::{Phase, Record};
 use super::route::Auth;
-use crate::http::answer::Answer;
-use crate::http::client::{ConnectError, Connection, SendCause, SendError};
+use super::stop::{Stop, unless_gone};
+use crate::http::answer::{Answer, SendCause};
+use crate::http::client::{ConnectError, Connection, SendError};
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;

@@ -8,8 +8,9 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use super::body::{invite, next_piece};
-use super::call::{Length, Received, Stop};
+use super::receive::{Length, Received};
 use super::record::{REQUEST_ID, Record};
+use super::stop::Stop;
 use crate::config;
 use crate::reply::Refusal;
 use crate::token::Family;

@@ -12,8 +12,10 @@ mod exchange;
 mod login;
 pub(crate) mod program;
 mod query;
+mod receive;
 pub(crate) mod record;
 pub(crate) mod route;
+mod stop;
 mod unpack;
 
 use std::future::poll_fn;
@@ -28,10 +30,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use account::Account;
-use call::Stop;
 use program::Programs;
 use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
+use stop::Stop;
 
 use crate::config;
 use crate::http::head::Malformed;
