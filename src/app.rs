@@ -87,6 +87,7 @@ impl Gateway {
             rules: rules.clone(),
             accounts: accounts.clone(),
             series: CallSeries::new(metrics),
+            drain: drain.clone(),
         };
         let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
             StartError(format!(

@@ -96,6 +96,9 @@ pub(super) async fn carry<'a>(
     drop(outgoing);
 
     // 7. Reply.
+    if outbound.drain.is_draining() {
+        session.set_server_keepalive(None);
+    }
     deliver(session, received.account, judged, record).await
 }
 

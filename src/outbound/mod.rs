@@ -37,7 +37,7 @@ use stop::Stop;
 
 use crate::config;
 use crate::http::head::Malformed;
-use crate::http::listener::{After, App, HeaderFault};
+use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::limit::Budget;
 use crate::reply::{Refusal, Reply, Sent};
 
@@ -56,6 +56,8 @@ pub(crate) struct Outbound {
     pub(crate) budget: Budget,
     pub(crate) rules: config::Outbound,
     pub(crate) series: CallSeries,
+    /// Once it has begun, an answer says that its connection closes.
+    pub(crate) drain: Drain,
 }
 
 impl App for Outbound {
@@ -107,7 +109,7 @@ impl Outbound {
             return (refused, After::Cut);
         }
         let drained = !lost && drain(session).await;
-        if !drained {
+        if !drained || self.drain.is_draining() {
             session.set_server_keepalive(None);
         }
         match write(session, &reply, record).await {
