@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-peers setup setup-test
+.PHONY: help demo test bench bench-memory bench-peers setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 
@@ -15,6 +15,7 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make bench        the envelope beside OpenSSL (release build)"
+	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
 
 # cmake builds zlib-ng, which pingora brings.
@@ -50,6 +51,11 @@ test: setup-test
 bench: setup-test
 	cargo bench --locked --bench envelope
 
+bench-memory: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/memory
+
 bench-peers: setup
+	benches/peers/setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/peers/run

@@ -73,6 +73,8 @@ impl Gateway {
             header_timeout: rules.header_timeout,
             keepalive_timeout: rules.keepalive_timeout,
             max_connections: rules.max_connections,
+            max_header: rules.max_header,
+            write_timeout: rules.body_timeout,
         };
         let admin = Admin {
             metrics: metrics.clone(),

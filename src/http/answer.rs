@@ -10,7 +10,6 @@ use std::ops::Range;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 
-use super::client::SendCause;
 use super::wire::Wire;
 
 /// Most fields and bytes of an answer's head.
@@ -36,6 +35,17 @@ pub(crate) struct Head {
     status: StatusCode,
     reason: Range<usize>,
     fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// Why there is no answer, or not the whole of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendCause {
+    /// The platform closed the connection.
+    Closed,
+    /// Silence for longer than the read timeout, or a write that did not finish.
+    Timeout,
+    /// What came back is not HTTP/1.x.
+    Malformed,
 }
 
 /// How the end of a body is known.
@@ -91,6 +101,15 @@ impl Answer {
     /// Status and header fields, as the platform sent them.
     pub(crate) fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// How long the body is, before any of it was taken: only where a length is what ends it, whatever else the head
+    /// declares.
+    pub(crate) fn body_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            _ => None,
+        }
     }
 
     /// The next piece of the body, `None` at its end. Never empty.
@@ -240,8 +259,12 @@ impl Head {
         }
         let mut encodings = self.all("transfer-encoding");
         let encoding = encodings.next();
-        if bodyless || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if bodyless || self.status == StatusCode::NOT_MODIFIED {
             return Ok((Framing::Done, true));
+        }
+        if self.status == StatusCode::NO_CONTENT {
+            // One that declares a body all the same may send it, and nobody could tell it from the next answer.
+            return Ok((Framing::Done, encoding.is_none() && declared.is_none_or(|length| length == 0)));
         }
         match (encoding, declared) {
             (None, Some(length)) => Ok((Framing::Length(length), true)),
@@ -283,6 +306,8 @@ impl Chunk {
     /// Takes what stands between two pieces of data out of the buffer, if it is whole.
     fn next(self, ahead: &mut BytesMut) -> Result<Step, SendCause> {
         match self {
+            // The parser takes no digit at all for a zero.
+            Self::Size if ahead.first().is_some_and(|first| !first.is_ascii_hexdigit()) => Err(SendCause::Malformed),
             Self::Size => match httparse::parse_chunk_size(ahead) {
                 Ok(httparse::Status::Complete((line, size))) => {
                     ahead.advance(line);
@@ -370,6 +395,7 @@ mod tests {
     #[tokio::test]
     async fn some_answers_have_no_body_whatever_they_declare() {
         check("HTTP/1.1 204 No Content\r\n\r\n", false, Ok((204, "", true))).await;
+        check("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", false, Ok((204, "", false))).await;
         check("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, Ok((304, "", true))).await;
         check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, Ok((200, "", true))).await;
     }
@@ -401,6 +427,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", SendCause::Closed),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n", SendCause::Malformed),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", SendCause::Malformed),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n\r\n\r\n", SendCause::Malformed),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", SendCause::Malformed),
             ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", SendCause::Malformed),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", SendCause::Malformed),

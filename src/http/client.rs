@@ -16,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
 
-use super::answer::Answer;
+use super::answer::{Answer, SendCause};
 use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
@@ -55,17 +55,6 @@ pub(crate) struct SendError {
     pub(crate) left: bool,
     /// What happened.
     pub(crate) cause: SendCause,
-}
-
-/// What happened to a request that got no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SendCause {
-    /// The platform closed the connection.
-    Closed,
-    /// Silence for longer than the read timeout, or a write that did not finish.
-    Timeout,
-    /// What came back is not HTTP/1.x.
-    Malformed,
 }
 
 impl Client {

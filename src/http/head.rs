@@ -56,7 +56,7 @@ pub(crate) fn check(raw: &[u8]) -> Result<(), Malformed> {
             4 if name.eq_ignore_ascii_case(b"host") => host += 1,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 length += 1;
-                // 19 digits always fit 64 bits; a longer number is no body anybody sends.
+                // 18 digits always fit 64 bits; a longer number is no body anybody sends.
                 if length > 1 || value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
                     return Err(Malformed::Length);
                 }

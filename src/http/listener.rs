@@ -3,7 +3,7 @@
 //! pingora starts its header clock at each read; here it starts at the first byte of a request and runs
 //! to the end of the header, so a header that trickles ends. A connection that cannot carry another request
 //! closes in a way that lets its last answer arrive. An idle one closes when the gateway drains. It never
-//! looks into a request beyond its first line.
+//! looks into a request beyond its first line, and where its head ends.
 
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +30,6 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::head;
 use super::patience::Patience;
 use super::wire::Wire;
-use crate::clock;
 
 /// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
 /// head and a body of 16 KiB: programs tend to send what they sent before, and small buffers are cheaper.
@@ -40,9 +39,6 @@ const LARGE_READ: usize = 24 * 1024;
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
 const BACKLOG: u32 = 4096;
-
-/// Longest first line of a request that is waited for: what pingora takes of a whole header.
-const MAX_LINE: usize = 1024 * 1024;
 
 /// How long a connection that will close is still read, so that its last answer arrives before a reset could take
 /// it away (RFC 9112 section 9.6).
@@ -88,6 +84,10 @@ pub(crate) struct Rules {
     pub(crate) keepalive_timeout: Duration,
     /// Connections at the same time.
     pub(crate) max_connections: usize,
+    /// Largest head of a request, in bytes.
+    pub(crate) max_header: usize,
+    /// Longest time one write to a program may take.
+    pub(crate) write_timeout: Duration,
 }
 
 /// A bound listener, to be run as a service of the pingora server.
@@ -215,28 +215,21 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
             }
         };
         let in_flight = drain.enter();
-        // Most requests come whole, and need no clock.
-        let begun_at = memchr(b'\n', &begun).is_none().then(clock::now);
-        let line = timeout(rules.header_timeout, read_line(&mut stream, &mut begun)).await;
+        let head = timeout(rules.header_timeout, read_head(&mut stream, &mut begun, rules.max_header)).await;
         let mut session = HttpSession::new(stream);
         session.set_pipelining_enabled(true);
         session.set_pipelined_prefix(begun);
-        // The deadline for the whole header is enough.
-        session.set_read_timeout(None);
-        let fault = match line {
-            Ok(Ok(None)) => {
-                let waited = begun_at.map_or(Duration::ZERO, |at| clock::now().saturating_duration_since(at));
-                let left = rules.header_timeout.saturating_sub(waited);
-                match timeout(left, session.read_request()).await {
-                    Ok(Ok(Some(_))) => None,
-                    Ok(Ok(None)) => return,
-                    Ok(Err(error)) => match HeaderFault::from_error(&error) {
-                        Some(fault) => Some(fault),
-                        None => return,
-                    },
-                    Err(_) => Some(HeaderFault::TooSlow),
-                }
-            }
+        session.set_write_timeout(Some(rules.write_timeout));
+        let fault = match head {
+            // It is there whole, so this does not wait.
+            Ok(Ok(None)) => match session.read_request().await {
+                Ok(Some(_)) => None,
+                Ok(None) => return,
+                Err(error) => match HeaderFault::from_error(&error) {
+                    Some(fault) => Some(fault),
+                    None => return,
+                },
+            },
             Ok(Ok(Some(fault))) => Some(fault),
             Ok(Err(_)) => return,
             Err(_) => Some(HeaderFault::TooSlow),
@@ -262,22 +255,35 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
     }
 }
 
-/// Reads until the first line of a request is there, and checks it before pingora can: that one mends what it can
-/// read in only one way, and an operator would search long for a space that became `%20`.
+/// Reads until the whole head of a request is there, up to `limit` bytes, so that a long one costs no more memory than
+/// it may have. The first line is checked before pingora can: that one mends what it can read in only one way, and an
+/// operator would search long for a space that became `%20`.
 ///
 /// Empty lines before it belong to a body that is over (RFC 9112 section 2.2).
-async fn read_line(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<Option<HeaderFault>> {
-    let mut searched = 0;
+async fn read_head(stream: &mut Stream, begun: &mut BytesMut, limit: usize) -> io::Result<Option<HeaderFault>> {
+    let (mut searched, mut line_is_good) = (0, false);
     loop {
-        while begun.starts_with(b"\r\n") {
+        while !line_is_good && begun.starts_with(b"\r\n") {
             begun.advance(2);
             searched = 0;
         }
-        if let Some(end) = memchr(b'\n', &begun[searched..]) {
-            return Ok(head::check_request_line(&begun[..searched + end]).err().map(|_| HeaderFault::Malformed));
+        // A line end is looked at again when more has come after it.
+        while let Some(at) = memchr(b'\n', &begun[searched..]) {
+            let end = searched + at;
+            if !line_is_good && head::check_request_line(&begun[..end]).is_err() {
+                return Ok(Some(HeaderFault::Malformed));
+            }
+            line_is_good = true;
+            match &begun[end + 1..] {
+                [b'\n', ..] | [b'\r', b'\n', ..] => return Ok(None),
+                [] | [b'\r'] => {
+                    searched = end;
+                    break;
+                }
+                _ => searched = end + 1,
+            }
         }
-        searched = begun.len();
-        if searched >= MAX_LINE {
+        if begun.len() > limit {
             return Ok(Some(HeaderFault::TooLarge));
         }
         if stream.read_buf(begun).await? == 0 {

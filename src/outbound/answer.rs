@@ -12,17 +12,20 @@ use pingora::http::ResponseHeader;
 
 use super::Outbound;
 use super::account::Account;
-use super::call::{Received, Stop};
 use super::code::{self, ENVELOPE};
+use super::receive::Received;
 use super::record::{Phase, Record};
+use super::stop::Stop;
 use super::unpack::{SealedText, Spoilt};
 use crate::clock;
-use crate::http::answer::{Answer, Head};
-use crate::http::client::SendCause;
+use crate::http::answer::{Answer, Head, SendCause};
 use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::limit::{Admitted, Reserved};
-use crate::reply::Refusal;
+use crate::reply::{Refusal, Reply};
 use crate::token::Family;
+
+/// Says which of the two limits it was.
+const NO_MEMORY: &str = "outbound.memory was used up by other answers, so this one could not be held; raise it";
 
 /// An answer that was looked at: ready to be delivered, or to be discarded for a replay.
 pub(super) struct Judged {
@@ -66,13 +69,16 @@ pub(super) async fn judge(
     let bodyless =
         received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let sealed = headers::is_sealed(head.find(IS_ENCRYPTED.as_str()));
-    let length = head.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let declared = answer.body_length();
+    let length = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     received.account.series.answered(status.as_u16());
 
     let now = record.looked();
     let release = |answer| received.account.client.release(answer, now);
     let judged = if bodyless {
-        let head = translate(head, sealed, None)?;
+        // What a GET would have had; the length of a sealed text is not the opened one's.
+        let would_be = head.content_length().filter(|_| !sealed && status != StatusCode::NO_CONTENT);
+        let head = translate(head, sealed, would_be)?;
         release(answer);
         Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None, _reserved: None }
     } else if sealed {
@@ -83,20 +89,23 @@ pub(super) async fn judge(
         // How far a compressed one unpacks is not known before.
         let room = length.filter(|_| !compressed(head)).unwrap_or(limit);
         // The request was carried out: without room the program learns that, and not the answer.
-        let mut reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| Refusal::AnswerTooLarge)?;
+        let mut reserved = outbound.budget.reserve_answer(admitted, room).await.map_err(|_| {
+            record.reason = "memory";
+            Reply { detail: Some(NO_MEMORY), ..Refusal::AnswerTooLarge.into() }
+        })?;
         let held = open(outbound, received, &mut answer, length, record).await?;
         reserved.shrink(held.len());
-        let head = translate(answer.head(), true, Some(held.len()))?;
+        let head = translate(answer.head(), true, Some(held.len() as u64))?;
         release(answer);
         let code = code::find(&held);
         Judged { head, held, rest: None, has_body: true, code, _reserved: Some(reserved) }
-    } else if is_envelope(head, length) {
+    } else if may_be_envelope(head, length) {
         let (held, done) = hold(&mut answer, ENVELOPE).await?;
         let code = match compressed(answer.head()) {
             true => inflate(&held, ENVELOPE * 4).and_then(|plain| code::find(&plain)),
             false => code::find(&held),
         };
-        let head = translate(answer.head(), false, done.then_some(held.len()))?;
+        let head = translate(answer.head(), false, if done { Some(held.len() as u64) } else { declared })?;
         let rest = if done {
             release(answer);
             None
@@ -105,7 +114,7 @@ pub(super) async fn judge(
         };
         Judged { head, held, rest, has_body: true, code, _reserved: None }
     } else {
-        let head = translate(head, false, None)?;
+        let head = translate(head, false, declared)?;
         Judged { head, held: Bytes::new(), rest: Some(answer), has_body: true, code: None, _reserved: None }
     };
     received.account.series.body_code(judged.code);
@@ -160,7 +169,7 @@ fn cut(_: SendCause) -> Stop {
 }
 
 /// Whether an unsealed answer may be one of the platform's envelopes: JSON, and small as far as is known.
-fn is_envelope(head: &Head, length: Option<usize>) -> bool {
+fn may_be_envelope(head: &Head, length: Option<usize>) -> bool {
     let json =
         head.find("content-type").is_some_and(|value| value.windows(4).any(|part| part.eq_ignore_ascii_case(b"json")));
     json && length.is_none_or(|length| length <= ENVELOPE) && head.status() != StatusCode::PARTIAL_CONTENT
@@ -178,8 +187,9 @@ fn inflate(body: &[u8], limit: usize) -> Option<Bytes> {
     (read <= limit).then(|| plain.into())
 }
 
-/// The platform's head as the program gets it: without what ends here, with the exact length of an opened body.
-fn translate(head: &Head, sealed: bool, length: Option<usize>) -> Result<Box<ResponseHeader>, Stop> {
+/// The platform's head as the program gets it: without what ends here, and with `length` in place of what the platform
+/// declared, which may be twice, or not what ends the body.
+fn translate(head: &Head, sealed: bool, length: Option<u64>) -> Result<Box<ResponseHeader>, Stop> {
     let unreadable = |_| Stop::from(Refusal::AnswerUnreadable);
     let named = headers::named_by_connection(head.all("connection"));
     let mut out = ResponseHeader::build_no_case(head.status(), Some(8)).map_err(unreadable)?;
@@ -197,8 +207,8 @@ fn translate(head: &Head, sealed: bool, length: Option<usize>) -> Result<Box<Res
             || name.as_str().starts_with("x-gateway-")
             || name == IS_ENCRYPTED
             || name == SIGNED
-            || (length.is_some() && name == header::CONTENT_LENGTH)
-            || (sealed && (name == header::CONTENT_ENCODING || name == header::CONTENT_LENGTH));
+            || name == header::CONTENT_LENGTH
+            || (sealed && name == header::CONTENT_ENCODING);
         if !dropped {
             out.append_header(name, value).map_err(unreadable)?;
         }

@@ -10,9 +10,11 @@ use pingora::protocols::http::v1::server::HttpSession;
 
 use super::Asked;
 use super::account::Sealing;
-use super::call::{Length, Received, Stop};
 use super::query;
+use super::receive::{Length, Received};
 use super::record::{Phase, Record};
+use super::route::Auth;
+use super::stop::Stop;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::headers;
@@ -248,8 +250,10 @@ fn compose(
     head.header(b"Host", received.account.client.authority().as_bytes());
     let named =
         headers::named_by_connection(request.headers.get_all(header::CONNECTION).iter().map(|value| value.as_bytes()));
-    // An answer that has to be read here must not come compressed.
-    let reads_answer = received.sealing.is_some();
+    // A sealed answer must not come compressed. One whose code has to be read may come in the coding that can be unpacked
+    // here, and in no other.
+    let sealed = received.sealing.is_some();
+    let reads_answer = sealed || matches!(received.operation.auth, Auth::Token(_));
     let seals_body = signed.is_some() && !received.is_safe();
     let mut has_user_agent = false;
     // The second iterator knows how the program spelled each name.
@@ -260,6 +264,9 @@ fn compose(
             || (reads_answer && name == header::ACCEPT_ENCODING)
             || (seals_body && name == header::CONTENT_TYPE)
             || received.operation.sets(name);
+        if reads_answer && !sealed && name == header::ACCEPT_ENCODING && names_gzip(value.as_bytes()) {
+            head.header(b"Accept-Encoding", b"gzip");
+        }
         if !dropped {
             has_user_agent |= name == header::USER_AGENT;
             head.header(spelled.as_slice(), value.as_bytes());
@@ -280,4 +287,13 @@ fn compose(
         Some(length) => _ = head.content_length(length),
     }
     Ok(head.finish())
+}
+
+/// Whether a program takes gzip (RFC 9110 section 12.5.3); one that weighs it with zero does not.
+fn names_gzip(accepted: &[u8]) -> bool {
+    accepted.split(|&b| b == b',').any(|coding| {
+        let mut parts = coding.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip") || name == b"*");
+        named && !parts.any(|weight| matches!(weight, b"q=0" | b"q=0.0" | b"q=0.00" | b"q=0.000"))
+    })
 }

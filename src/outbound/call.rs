@@ -3,80 +3,28 @@
 //! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
 //! only the step before can make. It never touches a socket below the two sessions.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 
-use http::{Method, header};
+use http::header;
 use pingora::protocols::http::v1::server::HttpSession;
 
-use super::account::{Account, Sealing};
+use super::account::Account;
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
+use super::receive::receive;
 use super::record::{Phase, REQUEST_ID, Record};
-use super::route::{Auth, Operation};
+use super::route::Auth;
+use super::stop::{Stop, unless_gone};
 use super::{Asked, Outbound};
 use crate::clock;
-use crate::http::head::{self, Malformed};
-use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
 /// Why a body that streamed went out once: not "a fresh token too".
 const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held and could not go out again with a fresh \
                         token; send it again";
-
-/// How a call stopped before the program had its whole answer.
-pub(super) enum Stop {
-    /// Answer with this instead.
-    Refuse(Reply),
-    /// Nobody is left to answer.
-    ClientGone,
-    /// The answer had begun to stream and cannot be finished.
-    CutOff,
-}
-
-impl From<Reply> for Stop {
-    fn from(reply: Reply) -> Self {
-        Self::Refuse(reply)
-    }
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refuse(refusal.into())
-    }
-}
-
-/// What the request's header decides: who calls, for which account, which operation, and how.
-pub(super) struct Received<'a> {
-    pub(super) account: &'a Account,
-    pub(super) operation: &'a Operation,
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    /// `Some` when this call is sealed.
-    pub(super) sealing: Option<&'a Sealing>,
-    pub(super) length: Length,
-}
-
-/// How long the request's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
-    /// There is none.
-    None,
-    /// As declared, in bytes.
-    Known(u64),
-    /// Chunked.
-    Unknown,
-}
-
-impl Received<'_> {
-    /// Whether sending it twice does no harm (RFC 9110 section 9.2.1, as far as the platform's clients go).
-    pub(super) fn is_safe(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
-    }
-}
 
 /// Carries one call. On success the program has its whole answer.
 pub(super) async fn carry<'a>(
@@ -98,12 +46,12 @@ pub(super) async fn carry<'a>(
         .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
     record.lap(Phase::LimitWait);
 
-    // 3. and 5. Collect, sealing what arrives as it arrives.
+    // 3. Collect and seal, as it arrives.
     let Collected { outgoing, mut admitted, rest } =
         body::collect(session, &received, &outbound.rules, admitted, record).await?;
     admitted.shrink(outgoing.held());
 
-    // 4. Authorise, 6. exchange, 7. judge: again, once, when the platform refuses the token.
+    // 4. Authorise, 5. exchange, 6. open and judge: again, once, when the platform refuses the token.
     let mut replayed = false;
     let judged = loop {
         let token = match &received.operation.auth {
@@ -147,70 +95,11 @@ pub(super) async fn carry<'a>(
     };
     drop(outgoing);
 
-    // 8. Reply.
+    // 7. Reply.
     if outbound.drain.is_draining() {
         session.set_server_keepalive(None);
     }
     deliver(session, received.account, judged, record).await
-}
-
-/// Reads the header for what it decides. Nothing is refused that the platform might accept.
-fn receive<'a>(outbound: &'a Outbound, session: &HttpSession, record: &mut Record<'a>) -> Result<Received<'a>, Stop> {
-    let request = session.req_header();
-    record.method = method_name(&request.method);
-    let raw = session.get_headers_raw_bytes();
-    if raw.len() > outbound.rules.max_header {
-        return Err(Refusal::HeaderTooLarge.into());
-    }
-    if matches!(request.method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::MethodRefused.into());
-    }
-    head::check(&raw).map_err(Reply::from)?;
-
-    let key = headers::only(&request.headers, "x-gateway-key").map_err(|_| Refusal::UnknownProgram)?;
-    let program = outbound.programs.find(key).ok_or(Refusal::UnknownProgram)?;
-    record.program = &program.name;
-    let named = headers::only(&request.headers, "x-gateway-account").map_err(|_| Refusal::UnknownAccount)?;
-    let account = match (program.account, named) {
-        (Some(account), _) => &outbound.accounts[account],
-        (None, None) => &outbound.accounts[0],
-        (None, Some(named)) => outbound
-            .accounts
-            .iter()
-            .find(|account| account.name.as_bytes() == named.as_bytes())
-            .ok_or(Refusal::UnknownAccount)?,
-    };
-    record.account = &account.name;
-
-    let target = std::str::from_utf8(request.raw_path()).map_err(|_| Reply::from(Malformed::Target))?;
-    let target = head::path_and_query(target);
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    let operation = outbound.routes.find(&request.method, path);
-    record.operation = &operation.name;
-
-    let marked = request.headers.contains_key(IS_ENCRYPTED) || request.headers.contains_key(SIGNED);
-    if marked {
-        return Err(Refusal::AlreadySealed.into());
-    }
-    let length = if request.headers.contains_key(header::TRANSFER_ENCODING) {
-        Length::Unknown
-    } else {
-        match request.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()) {
-            None | Some(0) => Length::None,
-            Some(bytes) => Length::Known(bytes),
-        }
-    };
-    let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
-    record.sealed = sealing.is_some();
-    Ok(Received {
-        account,
-        operation,
-        method: request.method.clone(),
-        path: path.to_owned(),
-        query: query.map(str::to_owned),
-        sealing,
-        length,
-    })
 }
 
 /// The answer's head and what is held of its body; then, if the answer streams, the rest as it comes.
@@ -252,28 +141,6 @@ async fn deliver(
     Ok(())
 }
 
-/// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while
-/// it has to wait itself.
-pub(super) async fn unless_gone<T>(
-    session: &mut HttpSession,
-    work: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, Stop> {
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        () = gone(session) => Err(Stop::ClientGone),
-    }
-}
-
-/// Ends when the program is gone, which cannot be seen before its body was read. Bytes of a pipelined request are
-/// kept for the next call.
-async fn gone(session: &mut HttpSession) {
-    if !session.is_body_done() {
-        return std::future::pending().await;
-    }
-    while session.read_body_or_idle(true).await.is_ok() {}
-}
-
 /// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no
 /// remedy, and the operator has to know what is wrong.
 fn tokenless(unavailable: Unavailable, absent: Option<Absent>, record: &mut Record<'_>) -> Reply {
@@ -283,18 +150,5 @@ fn tokenless(unavailable: Unavailable, absent: Option<Absent>, record: &mut Reco
             Refusal::UpstreamUntrusted.into()
         }
         _ => Reply { retry_after: Some(unavailable.retry_after), ..Refusal::TokenUnavailable.into() },
-    }
-}
-
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::PATCH => "PATCH",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn find(body: &[u8]) -> Option<i64> {
     }
 }
 
-/// The usual case without parsing: `"code"` stands in the body once, and says success wherever it stands.
+/// The usual case without parsing: `"code"` stands in the body once and says success, and no `"retcode"` does.
 /// Anything else has to be parsed, because a refusal counts only at the top.
 fn plain_success(body: &[u8]) -> Option<i64> {
     let mut found = memmem::find_iter(body, b"\"code\"");
@@ -44,7 +44,7 @@ fn plain_success(body: &[u8]) -> Option<i64> {
     let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
     let ends = matches!(after.get(digits), Some(b',' | b'}' | b' ' | b'\r' | b'\n' | b'\t'));
     match &after[..digits] {
-        _ if !ends || found.next().is_some() => None,
+        _ if !ends || found.next().is_some() || memmem::find(body, b"\"retcode\"").is_some() => None,
         b"200" => Some(200),
         b"0" => Some(0),
         _ => None,
@@ -71,6 +71,7 @@ mod tests {
             (r#"{"data":"\"code\": 401"}"#, None),
             (r#"{"retcode":0,"data":{}}"#, Some(0)),
             (r#"{"retcode":7,"data":{}}"#, Some(7)),
+            (r#"{"retcode":401,"data":{"code":0}}"#, Some(401)),
             (r#"{"code":401"#, None),
             ("[401]", None),
             ("", None),

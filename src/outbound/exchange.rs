@@ -10,11 +10,12 @@ use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::call::{Length, Received, Stop, unless_gone};
+use super::receive::{Length, Received};
 use super::record::{Phase, Record};
 use super::route::Auth;
-use crate::http::answer::Answer;
-use crate::http::client::{ConnectError, Connection, SendCause, SendError};
+use super::stop::{Stop, unless_gone};
+use crate::http::answer::{Answer, SendCause};
+use crate::http::client::{ConnectError, Connection, SendError};
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
@@ -32,14 +33,13 @@ pub(super) async fn once(
     let mut fresh = false;
     loop {
         let connection = connect(received, fresh, record).await?;
-        let first = connection.reused() || !fresh;
         record.sent = Sent::Unknown;
         let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
         record.lap(Phase::Platform);
         match sent {
             Ok(answer) => return Ok(answer),
             // A closed connection, found before a byte left or on a call that does no harm: once more.
-            Err(error) if first && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
+            Err(error) if !fresh && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
                 if !error.left {
                     record.sent = before;

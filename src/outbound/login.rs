@@ -8,8 +8,9 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use super::body::{invite, next_piece};
-use super::call::{Length, Received, Stop};
+use super::receive::{Length, Received};
 use super::record::{REQUEST_ID, Record};
+use super::stop::Stop;
 use crate::config;
 use crate::reply::Refusal;
 use crate::token::Family;
@@ -45,8 +46,9 @@ pub(super) async fn answer(
     }
     .to_string();
     record.status = 200;
+    record.sealed = false;
     record.bytes_in = read;
-    record.bytes_out = body.len() as u64;
+    record.bytes_out = if received.method == http::Method::HEAD { 0 } else { body.len() as u64 };
     let write = async {
         let mut head = ResponseHeader::build(200, Some(4))?;
         head.append_header(header::CONTENT_TYPE, "application/json")?;

@@ -12,8 +12,10 @@ mod exchange;
 mod login;
 pub(crate) mod program;
 mod query;
+mod receive;
 pub(crate) mod record;
 pub(crate) mod route;
+mod stop;
 mod unpack;
 
 use std::future::poll_fn;
@@ -28,10 +30,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 
 use account::Account;
-use call::Stop;
 use program::Programs;
 use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
+use stop::Stop;
 
 use crate::config;
 use crate::http::head::Malformed;
@@ -62,7 +64,6 @@ impl App for Outbound {
     async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> After {
         let mut record = Record::new();
         self.series.metrics.calls_in_flight.inc();
-        session.set_write_timeout(Some(self.rules.body_timeout));
         let stopped = contained(pin!(call::carry(self, session, &mut record))).await;
         let (end, after) = match stopped {
             Ok(()) if session.is_body_done() => (End::Answered, After::Keep),
@@ -99,7 +100,14 @@ impl Outbound {
             record.sent = reply.refusal.sent();
         }
         // Where a request ends that is framed in two ways, or not to its end, nobody can say.
-        let lost = matches!(reply.refusal, Refusal::BadRequest | Refusal::BodyIncomplete | Refusal::BodyTimeout);
+        let lost = matches!(
+            reply.refusal,
+            Refusal::BadRequest | Refusal::BodyIncomplete | Refusal::BodyTimeout | Refusal::Internal
+        );
+        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+            // A second answer would stand inside the first.
+            return (refused, After::Cut);
+        }
         let drained = !lost && drain(session).await;
         if !drained || self.drain.is_draining() {
             session.set_server_keepalive(None);

@@ -46,7 +46,7 @@ impl Operation {
     }
 }
 
-/// Known paths: name, path, auth. The methods are those the platform's clients use.
+/// Known operations: name and path.
 const KNOWN: &[(&str, &str)] = &[
     ("auth", "/service/cloud/auth"),
     ("task.create", "/service/cloud/task"),

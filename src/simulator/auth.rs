@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::input::Input;
+use super::lock::lock;
 use super::noise::Noise;
 use super::options::{Options, RefusalStyle};
-use super::platform::lock;
 use crate::clock::{self, Instant};
 
 /// Dead tokens are forgotten when there are more than this.

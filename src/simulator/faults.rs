@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use super::auth::Family;
-use super::platform::lock;
+use super::lock::lock;
 
 /// A fault, whom it strikes and how often. As JSON: the fields of its [`FaultKind`], `"on"` (`"calls"`, `"any"`,
 /// `"auth"` or a path; `"calls"` when absent) and `"times"` (a number or `"always"`; 1 when absent).

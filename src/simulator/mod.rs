@@ -10,6 +10,7 @@ mod body;
 mod control;
 mod faults;
 mod input;
+mod lock;
 mod noise;
 mod operations;
 mod options;

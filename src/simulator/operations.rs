@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Payload};
 use super::input::Input;
-use super::platform::{Platform, lock};
+use super::lock::lock;
+use super::platform::Platform;
 use crate::clock;
 
 /// Tasks that are remembered for detail and list.

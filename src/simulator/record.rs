@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::auth;
+use super::lock::lock;
 use super::options::{Keep, Options};
-use super::platform::lock;
 use crate::clock::{self, Instant};
 
 /// Different paths that are counted; what comes after them is not.

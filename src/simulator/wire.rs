@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
-use super::platform::lock;
+use super::lock::lock;
 
 /// Bytes of a header that are remembered as they came; more than the HTTP library accepts.
 const MAX_TAP: usize = 512 * 1024;
