@@ -20,25 +20,32 @@ fn an_answer_that_begins_late_but_in_time_passes() {
     }
 }
 
+/// Asks for 60 bytes that come one by one.
+fn check_trickle(setup: Setup, path: &str) {
+    let platform = platform();
+    let gateway = Setup { account: HASTY.into(), ..setup }.start(&platform);
+    platform.fault(FaultKind::Trickle { ms: 30 });
+    let mut client = gateway.client();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: g\r\nRange: bytes=0-59\r\n\r\n"));
+    let answer = client.answer();
+    assert!(matches!(answer.status, 200 | 206) && answer.word().is_none(), "{path}: {answer:?}");
+    assert_eq!((answer.complete, answer.body.len()), (true, 60), "{path}");
+    let line = gateway.log_line(|line| line["method"] == "GET");
+    let took = line["total_us"].as_u64().expect("a time");
+    assert!(took > 1_000_000, "{path}: only {took} µs, so this test shows nothing");
+}
+
 #[test]
 fn an_answer_that_trickles_passes_though_all_of_it_takes_longer_than_a_silence_may() {
-    let platform = platform();
-    for (setup, path) in [
-        (Setup::default(), "/_sim/answer/60?a=b"),
-        (Setup::unsealed(), "/_sim/answer/60"),
-        (Setup::unsealed(), "/recordings/a.mp3"),
-    ] {
-        let gateway = Setup { account: HASTY.into(), ..setup }.start(&platform);
-        platform.fault(FaultKind::Trickle { ms: 30 });
-        let mut client = gateway.client();
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: g\r\nRange: bytes=0-59\r\n\r\n"));
-        let answer = client.answer();
-        assert!(matches!(answer.status, 200 | 206) && answer.word().is_none(), "{path}: {answer:?}");
-        assert_eq!((answer.complete, answer.body.len()), (true, 60), "{path}");
-        let line = gateway.log_line(|line| line["method"] == "GET");
-        let took = line["total_us"].as_u64().expect("a time");
-        assert!(took > 1_000_000, "{path}: only {took} µs, so this test shows nothing");
-    }
+    std::thread::scope(|scope| {
+        for (setup, path) in [
+            (Setup::default(), "/_sim/answer/60?a=b"),
+            (Setup::unsealed(), "/_sim/answer/60"),
+            (Setup::unsealed(), "/recordings/a.mp3"),
+        ] {
+            scope.spawn(move || check_trickle(setup, path));
+        }
+    });
 }
 
 #[test]
