@@ -3,7 +3,12 @@
 //! **Outbound**, a program calls in plain HTTP and JSON: `outbound` receives the call, admits it
 //! (`limit`), seals it (`envelope`), adds the account's token (`token`), exchanges it with the platform
 //! (`http`), opens and judges the answer, and hands it back; what the gateway answers itself stands in one
-//! table (`reply`). `admin` shows operators how it goes (`metrics`, `log`).
+//! table (`reply`).
+//!
+//! **Inbound**, the platform calls back: `inbound` opens a callback, stores it (`inbox`) and only then acknowledges it;
+//! `delivery` brings it to its receivers until they take it. The two meet only in the inbox.
+//!
+//! `admin` shows operators how both go (`metrics`, `log`).
 //!
 //! The modules below stand in reading order. A module uses only those of later paragraphs, and those of one paragraph
 //! never use each other; a test reads the source tree and keeps this true. `simulator` stands apart: it shares the
@@ -14,8 +19,11 @@ pub mod cli;
 mod app;
 
 mod admin;
+mod delivery;
+mod inbound;
 mod outbound;
 
+pub mod inbox;
 mod limit;
 pub mod reply;
 pub mod token;

@@ -41,7 +41,19 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
             outbound.listen
         )));
     }
-    Ok(Config { outbound, admin, log, accounts, programs, operations, warnings: Vec::new() })
+    Ok(Config {
+        outbound,
+        admin,
+        log,
+        accounts,
+        programs,
+        operations,
+        inbound: None,
+        sources: Vec::new(),
+        receivers: Vec::new(),
+        inbox: None,
+        warnings: Vec::new(),
+    })
 }
 
 fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
@@ -91,7 +103,7 @@ fn admin(file: &File, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
             "{listen} shows metrics to other machines; keep it inside your network or listen on 127.0.0.1"
         )));
     }
-    Ok(Admin { listen })
+    Ok(Admin { listen, token: None })
 }
 
 fn log(file: &File) -> Result<Log, Fault> {

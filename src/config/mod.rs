@@ -8,6 +8,7 @@ mod bounds;
 mod check;
 mod error;
 mod file;
+mod inbound;
 mod operation;
 mod reference;
 mod table;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use inbound::{Identity, Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
 
 use crate::secret::Secret;
 
@@ -38,6 +40,14 @@ pub struct Config {
     pub programs: Vec<Program>,
     /// What the file says of single operations, beside the table of known ones.
     pub operations: Vec<OperationRule>,
+    /// Where the platform calls back; `None`: no callbacks.
+    pub inbound: Option<Inbound>,
+    /// Origins of callbacks; none without [`Config::inbound`].
+    pub sources: Vec<Source>,
+    /// Where callbacks are delivered.
+    pub receivers: Vec<Receiver>,
+    /// `Some` when a source stores.
+    pub inbox: Option<Inbox>,
     /// Legal but unwise values, one sentence each with its line, to be logged at start.
     pub warnings: Vec<String>,
 }
@@ -112,8 +122,10 @@ pub struct Outbound {
 /// The admin listener.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Address of `/metrics`, `/livez` and `/readyz`.
+    /// Address of `/metrics`, `/livez`, `/readyz` and the operating pages.
     pub listen: SocketAddr,
+    /// What the operating pages ask for; `None`: they exist on loopback only.
+    pub token: Option<Secret>,
 }
 
 /// The log on standard output.

@@ -7,8 +7,8 @@ use std::path::Path;
 const LAYERS: [&[&str]; 8] = [
     &["cli"],
     &["app"],
-    &["admin", "outbound"],
-    &["limit", "reply", "token"],
+    &["admin", "delivery", "inbound", "outbound"],
+    &["inbox", "limit", "reply", "token"],
     &["envelope", "http"],
     &["log"],
     &["clock", "config", "metrics"],
@@ -19,8 +19,14 @@ const LAYERS: [&[&str]; 8] = [
 const SIMULATOR_USES: [&str; 4] = ["envelope", "clock", "config", "secret"];
 
 /// What only these rooms may name, and why.
-const ONLY_IN: [(&[&str], &[&str], &str); 7] = [
+const ONLY_IN: [(&[&str], &[&str], &str); 9] = [
     (&["aes", "cbc", "cipher", "sha2", "base64_simd"], &["envelope"], "one place to review how bytes are sealed"),
+    (&["rusqlite"], &["inbox"], "one place to review what is on disk, and when it is synced"),
+    (
+        &["ring"],
+        &["inbox", "delivery", "http", "simulator"],
+        "ciphers at rest and the signatures of deliveries; the others name it as the provider of TLS",
+    ),
     (&["base64"], &["simulator"], "its tokens are base64 text, and it shows bytes as such; nothing is sealed with it"),
     (
         &["hyper", "hyper_util", "http_body_util", "tokio_rustls", "rcgen"],
@@ -29,14 +35,14 @@ const ONLY_IN: [(&[&str], &[&str], &str); 7] = [
     ),
     (
         &["pingora", "pingora_runtime"],
-        &["app", "admin", "outbound", "token", "http"],
+        &["app", "admin", "delivery", "inbound", "outbound", "token", "http"],
         "the framework is an edge: what decides and what is pure does not know it",
     ),
     (&["std::env"], &["config", "cli"], "the environment is read at the door; the demo asks it where its folder goes"),
     (
         &["std::fs", "tokio::fs"],
-        &["config", "cli"],
-        "files are read at the door; a command writes the ones it is asked for",
+        &["config", "cli", "inbox"],
+        "files are read at the door; a command writes the ones it is asked for; the inbox has its folder",
     ),
     (&["std::process::Command", "tokio::process"], &[], "the gateway starts no other program"),
 ];

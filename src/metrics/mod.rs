@@ -4,12 +4,16 @@
 //! the configuration. Never a phone number, an id, a path or the text of an error. Reading a scrape takes
 //! no lock that a call takes.
 
+mod callbacks;
+
 use std::fmt;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+pub use callbacks::Callbacks;
 
 /// Seconds, from what the gateway itself takes to the longest answer it waits for (150 s).
 const SECONDS: &[f64] = &[
@@ -49,6 +53,8 @@ pub struct Metrics {
     pub memory_budget: IntGauge,
     /// Log lines that were dropped because the output was stuck.
     pub log_dropped: IntCounter,
+    /// Callbacks, the inbox and deliveries.
+    pub callbacks: Callbacks,
 }
 
 impl Metrics {
@@ -110,6 +116,7 @@ impl Metrics {
             memory_budget: declare.gauge("memory_budget_bytes", "Most bytes that may be reserved.")?,
             log_dropped: declare
                 .counter("log_lines_dropped_total", "Log lines dropped because the output was stuck.")?,
+            callbacks: Callbacks::try_new(&declare)?,
             registry: registry.clone(),
         };
         let build = declare.gauges("build_info", "Always 1; the version is the label.", &["version"])?;
@@ -231,7 +238,18 @@ impl Declare<'_> {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(SECONDS.to_vec());
+        self.histograms_in(name, help, labels, SECONDS)
+    }
+
+    /// With buckets of its own, in the series' unit.
+    fn histograms_in(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
         let metric = HistogramVec::new(opts, labels)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
@@ -264,8 +282,30 @@ mod tests {
             memory_in_use,
             memory_budget,
             log_dropped,
+            callbacks,
         } = metrics;
-        let ours: [&dyn Collector; 15] = [
+        let Callbacks {
+            received,
+            unopened,
+            acknowledge_seconds,
+            bytes,
+            time_to_loss,
+            lost,
+            inbox_up,
+            sync_seconds,
+            entries,
+            oldest_seconds,
+            inbox_bytes,
+            inbox_max_bytes,
+            corrupt,
+            purged,
+            quarantined,
+            attempts,
+            attempt_seconds,
+            delivery_seconds,
+            dead,
+        } = callbacks;
+        let ours: [&dyn Collector; 34] = [
             calls,
             refusals,
             answers,
@@ -281,6 +321,25 @@ mod tests {
             memory_in_use,
             memory_budget,
             log_dropped,
+            received,
+            unopened,
+            acknowledge_seconds,
+            bytes,
+            time_to_loss,
+            lost,
+            inbox_up,
+            sync_seconds,
+            entries,
+            oldest_seconds,
+            inbox_bytes,
+            inbox_max_bytes,
+            corrupt,
+            purged,
+            quarantined,
+            attempts,
+            attempt_seconds,
+            delivery_seconds,
+            dead,
         ];
         let row = |family: &MetricFamily, labels: Vec<&str>| {
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
@@ -307,7 +366,7 @@ mod tests {
     #[test]
     fn the_page_lists_every_series_and_no_other() {
         let metrics = Metrics::try_new().expect("no two declarations clash");
-        let page = include_str!("../docs/metrics.md");
+        let page = include_str!("../../docs/metrics.md");
         let rows = page.lines().filter(|line| line.starts_with("| `"));
         let columns = |line: &str| line.split(" |").take(3).collect::<Vec<_>>().join(" |");
         let mut listed: Vec<_> = rows.map(columns).collect();
