@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use inbound::{Identity, Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use units::duration as parse_duration;
 
 use crate::secret::Secret;
 
