@@ -31,6 +31,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityError, IdentityPair};
 pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use units::duration as parse_duration;
 
 use crate::secret::Secret;
 
