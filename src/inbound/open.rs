@@ -18,6 +18,7 @@ use crate::inbox::Kind;
 pub(super) struct Opened {
     /// The JSON text.
     pub(super) text: Bytes,
+    pub(super) was_sealed: bool,
     pub(super) kind: Kind,
     pub(super) ids: Ids,
     /// Who is to have it.
@@ -25,6 +26,7 @@ pub(super) struct Opened {
 }
 
 /// What the header says of a body.
+#[derive(Clone)]
 pub(super) struct Marks {
     /// Whether it is sealed; `None` when the markers contradict each other.
     pub(super) sealed: Option<bool>,
@@ -38,7 +40,8 @@ pub(super) struct Unopened(pub(super) &'static str);
 
 /// Opens a body.
 pub(super) fn open(source: &Source, marks: &Marks, body: Bytes) -> Result<Opened, Unopened> {
-    let text = if is_sealed(source.encryption, marks)? {
+    let was_sealed = is_sealed(source.encryption, marks)?;
+    let text = if was_sealed {
         let cipher = source.cipher.as_ref().ok_or(Unopened("no_key"))?;
         let signed = marks.signed.as_deref();
         let plain = cipher.open(&body, signed.unwrap_or_default()).map_err(|error| match error {
@@ -52,7 +55,7 @@ pub(super) fn open(source: &Source, marks: &Marks, body: Bytes) -> Result<Opened
     let json = std::str::from_utf8(&text).map_err(|_| Unopened(OpenError::NotText.reason()))?;
     let (kind, ids) = kind::read(json).ok_or(Unopened("not_json"))?;
     let receivers = source.takers(json);
-    Ok(Opened { text, kind, ids, receivers })
+    Ok(Opened { text, was_sealed, kind, ids, receivers })
 }
 
 /// Whether a body has to be opened, or whether it can not be what the source is configured for.
