@@ -9,7 +9,7 @@ pub(super) enum Answer {
     /// One of ours.
     Fixed(Fixed),
     /// A receiver's.
-    Relayed(Relayed),
+    Relayed(Box<Relayed>),
     /// Nobody is there to read one.
     None,
 }
@@ -120,8 +120,17 @@ mod tests {
     fn each_answer_is_json_that_repeats_its_status() {
         use Fixed::*;
         for fixed in [
-            Unreadable, NotFound, MethodRefused, TimedOut, TooLarge, Compressed, HeaderTooLarge, Internal, RelayFailed,
-            Unavailable, RelayTimedOut,
+            Unreadable,
+            NotFound,
+            MethodRefused,
+            TimedOut,
+            TooLarge,
+            Compressed,
+            HeaderTooLarge,
+            Internal,
+            RelayFailed,
+            Unavailable,
+            RelayTimedOut,
         ] {
             let body: serde_json::Value = serde_json::from_str(fixed.body()).expect("JSON");
             assert_eq!(body["code"], fixed.status(), "{fixed:?}");

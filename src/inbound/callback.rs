@@ -122,7 +122,8 @@ fn receive<'a>(
     peer: IpAddr,
     record: &mut Record<'a>,
 ) -> Result<Received<'a>, Refused> {
-    let refuse = |fixed: Fixed, reason| Refused { answer: fixed.into(), outcome: Outcome::Refused, reason, moment: None };
+    let refuse =
+        |fixed: Fixed, reason| Refused { answer: fixed.into(), outcome: Outcome::Refused, reason, moment: None };
     let (header, checked) = request.check();
     if header > inbound.rules.max_header {
         return Err(refuse(Fixed::HeaderTooLarge, "header"));
@@ -173,8 +174,8 @@ async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Receiv
     };
     // The body as it arrives, and what it is when it is open.
     let admitted = inbound.budget.admit(2 * expected).await;
-    let mut admitted = admitted
-        .map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })?;
+    let mut admitted =
+        admitted.map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })?;
     let body = request.collect(most, inbound.rules.body_timeout).await.map_err(|unread| match unread {
         Unread::TooLarge => refuse(Fixed::TooLarge, Outcome::TooLarge),
         Unread::TimedOut => refuse(Fixed::TimedOut, Outcome::TimedOut),
@@ -201,7 +202,7 @@ async fn append(
     opened: Opened,
     record: &Record<'_>,
 ) -> Result<(Outcome, Answer), Refused> {
-    let Opened { text, kind, ids, receivers } = opened;
+    let Opened { text, kind, ids, receivers, .. } = opened;
     let callback = NewCallback {
         source: received.source.name.clone(),
         receivers,
@@ -245,7 +246,7 @@ async fn pass(
         let Sealed { text, signed } = cipher.seal(&relayed.body);
         relayed = Relayed { body: text, signed: Some(Signed::as_str(&signed).to_owned()), ..relayed };
     }
-    Ok((Outcome::Relayed, Answer::Relayed(relayed)))
+    Ok((Outcome::Relayed, Answer::Relayed(Box::new(relayed))))
 }
 
 /// Keeps a body that could not be opened, where the source asks for it. The answer does not wait for that.

@@ -91,8 +91,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             // At the place: as long as the list that is asked for, and equal item by item.
             let expected = self.equals.as_array().map(Vec::as_slice);
             let mut items = expected.unwrap_or_default().iter();
-            loop {
-                let Some(equals) = items.next() else { break };
+            for equals in &mut items {
                 match list.next_element_seed(Walk { steps: &[], equals })? {
                     Some(equal) => holds &= equal,
                     None => holds = false,
@@ -202,7 +201,8 @@ mod tests {
             let condition = Condition::new(&config::When { pointer: pointer.into(), equals: equals.clone() });
             assert_eq!(condition.holds(text), expected, "{pointer} {equals}");
         }
-        let whole = |text: &str| Condition::new(&config::When { pointer: String::new(), equals: json!([1]) }).holds(text);
+        let whole =
+            |text: &str| Condition::new(&config::When { pointer: String::new(), equals: json!([1]) }).holds(text);
         assert!(whole("[1]") && !whole("1") && !whole("[1") && !whole("[1,2]"));
     }
 }

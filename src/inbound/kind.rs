@@ -192,7 +192,11 @@ mod tests {
     fn the_documented_callbacks_are_known() {
         for (sample, kind, natural, calls, tasks) in SAMPLES {
             let (found, ids) = read(sample).expect("JSON");
-            assert_eq!((found, ids.natural, ids.calls.len(), ids.tasks.len()), (kind, natural, calls, tasks), "{sample}");
+            assert_eq!(
+                (found, ids.natural, ids.calls.len(), ids.tasks.len()),
+                (kind, natural, calls, tasks),
+                "{sample}"
+            );
             // One call or one message has an order; several calls belong to none.
             assert_eq!(ids.order.is_some(), kind != Kind::CallsUnanswered, "{sample}");
         }

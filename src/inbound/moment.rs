@@ -57,9 +57,9 @@ mod tests {
             let arrived = clock::now();
             advance(Duration::from_micros(work)).await;
             Moment::after(arrived, bytes).come().await;
-            // Tokio rounds up to a millisecond.
+            // Tokio rounds up to a millisecond, and so does its clock that is held.
             let took = (clock::now() - arrived).as_micros();
-            assert!((expected..expected + 1_001).contains(&took), "{bytes} {work}: {took}");
+            assert!((expected..expected + 2_001).contains(&took), "{bytes} {work}: {took}");
         }
     }
 }

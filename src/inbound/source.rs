@@ -34,7 +34,7 @@ pub(crate) enum Mode {
     /// They are stored for those receivers that take them.
     Store(Inbox, Vec<(Arc<str>, Option<Condition>)>),
     /// They are passed on while the platform waits.
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 /// All origins, by their paths.
