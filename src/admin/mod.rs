@@ -3,6 +3,7 @@
 //! It reads state and changes none. Readiness is per face, because a trouble of one never takes the
 //! other down.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, header};
@@ -92,7 +93,7 @@ impl Page {
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> After {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
         let request = session.req_header();
         let page = self.page(&request.method, request.uri.path());
         let unread = !session.is_body_done();

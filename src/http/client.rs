@@ -21,12 +21,12 @@ use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
 use crate::clock::{self, Instant};
-use crate::config::{Timeouts, Upstream};
+use crate::config::{Identity, Timeouts, Upstream};
 
 /// How long an answer may take to arrive after the platform stopped taking the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
 
-/// A client of one upstream. Make one for each account: the trusted authorities are part of it.
+/// A client of one upstream. Make one for each account and receiver: whom it trusts and what it shows are part of it.
 pub(crate) struct Client {
     connector: TransportConnector,
     pool: Pool,
@@ -60,8 +60,21 @@ pub(crate) struct SendError {
 impl Client {
     /// A client that trusts the system's authorities, or only those in the file `ca`.
     pub(crate) fn new(upstream: Upstream, ca: Option<&Path>, timeouts: Timeouts) -> Self {
+        Self::presenting(upstream, ca, None, timeouts)
+    }
+
+    /// The same; an upstream that asks for a client certificate is shown `identity`. The files were checked with the
+    /// configuration.
+    pub(crate) fn presenting(
+        upstream: Upstream,
+        ca: Option<&Path>,
+        identity: Option<&Identity>,
+        timeouts: Timeouts,
+    ) -> Self {
+        let text = |file: &Path| file.to_string_lossy().into_owned();
         let mut options = ConnectorOptions::new(0);
-        options.ca_file = ca.map(|file| file.to_string_lossy().into_owned());
+        options.ca_file = ca.map(text);
+        options.cert_key_file = identity.map(|identity| (text(&identity.cert), text(&identity.key)));
         Self {
             connector: TransportConnector::new(Some(options)),
             pool: Pool::new(timeouts.idle),

@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,15 +18,15 @@ use bytes::{Buf, BytesMut};
 use memchr::memchr;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::server::HttpSession;
-use pingora::protocols::l4::stream::Stream as TransportStream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 // Tokio's timers wake their own runtime by a system call each time one is set; these do not.
 use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
+use super::door::{Door, Public};
 use super::head;
 use super::patience::Patience;
 use super::wire::Wire;
@@ -57,8 +57,8 @@ pub(crate) enum HeaderFault {
 
 /// Something that answers requests.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers one request whose header has been read.
-    fn serve(self: &Arc<Self>, session: &mut HttpSession) -> impl Future<Output = After> + Send;
+    /// Answers one request whose header has been read. `peer` is the other end of the connection.
+    fn serve(self: &Arc<Self>, session: &mut HttpSession, peer: IpAddr) -> impl Future<Output = After> + Send;
 
     /// Answers a request whose header could not be read; the connection closes after it.
     fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
@@ -78,7 +78,8 @@ pub(crate) enum After {
 /// Deadlines and bounds of one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// From a request's first byte to its header's end; also how long a new connection may say nothing.
+    /// From a request's first byte to its header's end; also how long a new connection may say nothing, and how long
+    /// TLS may take to begin.
     pub(crate) header_timeout: Duration,
     /// How long a connection may be idle between requests.
     pub(crate) keepalive_timeout: Duration,
@@ -98,6 +99,7 @@ pub(crate) struct Listener<A> {
     rules: Rules,
     threads: usize,
     drain: Drain,
+    public: Option<Public>,
 }
 
 impl<A: App> Listener<A> {
@@ -114,7 +116,13 @@ impl<A: App> Listener<A> {
         drain: Drain,
     ) -> io::Result<Self> {
         let socket = bind(address)?;
-        Ok(Self { name, socket: Some(socket), app, rules, threads, drain })
+        Ok(Self { name, socket: Some(socket), app, rules, threads, drain, public: None })
+    }
+
+    /// The same where strangers may connect.
+    #[expect(dead_code, reason = "for the listener of callbacks, which comes next")]
+    pub(crate) fn public(self, public: Public) -> Self {
+        Self { public: Some(public), ..self }
     }
 
     /// The address it is bound to, with the port that port 0 became.
@@ -131,24 +139,28 @@ impl<A: App> Service for Listener<A> {
             tracing::error!(listener = self.name, "the listening socket could not join the runtime");
             return;
         };
-        let slots = Arc::new(Semaphore::new(self.rules.max_connections));
+        let door = Arc::new(Door::new(self.rules.max_connections, self.public.take()));
         let drain = self.drain.clone();
         let mut draining = pin!(drain.begun());
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&socket, &slots) => accepted,
+                accepted = door.accept(&socket) => accepted,
                 () = &mut draining => return,
                 _ = stop.changed() => return,
             };
             match accepted {
-                Ok((stream, slot)) => {
-                    let (app, rules, drain) = (self.app.clone(), self.rules, self.drain.clone());
+                Ok(Some(visitor)) => {
+                    let (app, rules, drain, door) = (self.app.clone(), self.rules, self.drain.clone(), door.clone());
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
-                        converse(&app, stream, rules, &drain).await;
-                        drop(slot);
+                        let peer = visitor.peer;
+                        let Some((stream, place)) = door.open(visitor, rules.header_timeout).await else { return };
+                        drop(door);
+                        converse(&app, stream, peer, rules, &drain).await;
+                        drop(place);
                     });
                 }
+                Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(listener = self.name, kind = ?error.kind(), "accept failed; trying again");
                     // Out of file descriptors: others have to close before accepting makes sense.
@@ -179,19 +191,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-async fn accept(
-    socket: &tokio::net::TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TransportStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = socket.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream.into(), slot))
-}
-
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
-async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, drain: &Drain) {
-    let mut stream: Stream = Box::new(Wire::downstream(Box::new(stream)));
+async fn converse<A: App>(app: &Arc<A>, stream: Stream, peer: IpAddr, rules: Rules, drain: &Drain) {
+    let mut stream: Stream = Box::new(Wire::downstream(stream));
     let (mut patience, mut allowed) = (Patience::default(), rules.header_timeout);
     let (mut rest, mut room) = (None, SMALL_READ);
     let mut draining = pin!(drain.begun());
@@ -242,7 +244,7 @@ async fn converse<A: App>(app: &Arc<A>, stream: TransportStream, rules: Rules, d
         if drain.is_draining() {
             session.set_server_keepalive(None);
         }
-        match app.serve(&mut session).await {
+        match app.serve(&mut session, peer).await {
             After::Keep => {}
             After::Linger => return linger(session).await,
             After::Cut => return,

@@ -19,6 +19,7 @@ mod stop;
 mod unpack;
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub(crate) struct Outbound {
 }
 
 impl App for Outbound {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession) -> After {
+    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
         let mut record = Record::new();
         self.series.metrics.calls_in_flight.inc();
         let stopped = contained(pin!(call::carry(self, session, &mut record))).await;

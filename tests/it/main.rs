@@ -28,6 +28,7 @@ mod observe;
 mod outcomes;
 mod queries;
 mod replays;
+mod restarts;
 mod sealing;
 mod simulator;
 mod slow;

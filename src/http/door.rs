@@ -1,0 +1,168 @@
+//! Who may connect: so many at a time, so many from one address, and over TLS where that is configured.
+//!
+//! What is too much on a public listener is closed at once, so that it costs a file descriptor for a moment and no
+//! more. It counts in memory that the connections themselves bound, and never reads a request.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as TransportStream;
+use pingora_timeout::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::tls::Tls;
+
+/// The rules of a public listener.
+pub(crate) struct Public {
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// Connections at the same time from one address; IPv6 is counted by /64, which one customer has for himself.
+    pub(crate) per_address: usize,
+    /// Peers that speak for many, so that the bound for one address is not theirs.
+    pub(crate) proxies: Vec<IpNet>,
+}
+
+/// The way in of one listener.
+pub(super) struct Door {
+    slots: Arc<Semaphore>,
+    public: Option<Public>,
+    seats: Arc<Seats>,
+}
+
+/// A connection that may stay, and what it takes up while it does.
+pub(super) struct Visitor {
+    stream: TransportStream,
+    /// Where it comes from.
+    pub(super) peer: IpAddr,
+    place: Place,
+}
+
+/// What a connection takes up; dropping it gives it back.
+pub(super) struct Place {
+    _slot: OwnedSemaphorePermit,
+    _seat: Option<Seat>,
+}
+
+impl Door {
+    /// `connections` at the same time.
+    pub(super) fn new(connections: usize, public: Option<Public>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(connections)), public, seats: Arc::default() }
+    }
+
+    /// The next connection; `None` when it was one too many and is closed. Where nobody is a stranger, a connection
+    /// beyond the bound waits in the kernel's queue instead.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) async fn accept(&self, socket: &tokio::net::TcpListener) -> io::Result<Option<Visitor>> {
+        let Some(public) = &self.public else {
+            let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, peer) = socket.accept().await?;
+            stream.set_nodelay(true)?;
+            let place = Place { _slot: slot, _seat: None };
+            return Ok(Some(Visitor { stream: stream.into(), peer: peer.ip().to_canonical(), place }));
+        };
+        let (stream, peer) = socket.accept().await?;
+        let peer = peer.ip().to_canonical();
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Ok(None) };
+        let seat = if public.proxies.iter().any(|network| network.contains(&peer)) {
+            None
+        } else {
+            match self.seats.take(peer, public.per_address) {
+                Some(seat) => Some(seat),
+                None => return Ok(None),
+            }
+        };
+        stream.set_nodelay(true)?;
+        Ok(Some(Visitor { stream: stream.into(), peer, place: Place { _slot: slot, _seat: seat } }))
+    }
+
+    /// Shakes hands where TLS is asked for; `None` when that failed or took longer than `allowed`.
+    pub(super) async fn open(&self, visitor: Visitor, allowed: Duration) -> Option<(Stream, Place)> {
+        let Visitor { stream, place, .. } = visitor;
+        match self.public.as_ref().and_then(|public| public.tls.as_ref()) {
+            None => Some((Box::new(stream), place)),
+            // A failure is a stranger's and says nothing that an operator could mend, so it is not logged.
+            Some(tls) => match timeout(allowed, tls.shake_hands(stream)).await {
+                Ok(Some(stream)) => Some((stream, place)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Connections by address. It never has more entries than there are connections.
+#[derive(Default)]
+struct Seats(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of an address's connections.
+struct Seat {
+    seats: Arc<Seats>,
+    address: IpAddr,
+}
+
+impl Seats {
+    /// `None` when the address has `most` already.
+    fn take(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Seat> {
+        let address = counted_as(peer);
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = seats.entry(address).or_insert(0);
+        if *taken >= most {
+            return None;
+        }
+        *taken += 1;
+        drop(seats);
+        Some(Seat { seats: self.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = seats.get_mut(&self.address) {
+            *taken -= 1;
+            if *taken == 0 {
+                seats.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_seats_and_gets_them_back() {
+        let seats = Arc::new(Seats::default());
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let first = seats.take(address("192.0.2.1"), 2).expect("a seat");
+        let _second = seats.take(address("192.0.2.1"), 2).expect("a seat");
+        assert!(seats.take(address("192.0.2.1"), 2).is_none());
+        assert!(seats.take(address("192.0.2.2"), 2).is_some());
+        drop(first);
+        assert!(seats.take(address("192.0.2.1"), 2).is_some());
+        assert_eq!(seats.0.lock().expect("no panic").len(), 1, "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn neighbours_in_one_network_of_ipv6_are_one_address() {
+        let seats = Arc::new(Seats::default());
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let _one = seats.take(address("2001:db8:1:2::1"), 1).expect("a seat");
+        assert!(seats.take(address("2001:db8:1:2:ffff::9"), 1).is_none());
+        assert!(seats.take(address("2001:db8:1:3::1"), 1).is_some());
+    }
+}
