@@ -31,7 +31,7 @@ pub use opening::OpenError;
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
-use queue::{Answer, Append, Job, Quarantine};
+use queue::{Answer, Append, Job, Quarantine, Settle};
 use reading::Reader;
 use vault::{Tagged, Vault};
 use writer::Shared;
@@ -131,7 +131,7 @@ impl Inbox {
                     unreadable.push(id);
                     continue;
                 };
-                let (receiver, attempt) = (asked.name().clone(), attempts + 1);
+                let (receiver, attempt, hold) = (asked.name().clone(), attempts + 1, Arc::new(hold));
                 let body = Bytes::from(body);
                 leased.push(Leased { id, receiver, source, kind, attempt, received_ms, redriven, body, hold });
             }
@@ -157,9 +157,12 @@ impl Inbox {
     /// Records how an attempt ended. Returns once that is synced.
     ///
     /// # Errors
-    /// The lease is given back, and the delivery is made again.
-    pub async fn settle(&self, leased: Leased, settlement: Settlement) -> Result<(), Unavailable> {
-        self.write(|answer| Job::Settle(leased, settlement, answer)).await
+    /// Nothing is recorded. The lease stays, so that nobody makes the delivery again while settling it is tried again;
+    /// dropping it gives it back.
+    pub async fn settle(&self, leased: &Leased, settlement: Settlement) -> Result<(), Unavailable> {
+        let Leased { id, receiver, hold, .. } = leased;
+        let settle = Settle { id: *id, receiver: receiver.clone(), settlement, hold: hold.clone() };
+        self.write(|answer| Job::Settle(settle, answer)).await
     }
 
     /// Whether callbacks are taken.
