@@ -73,7 +73,7 @@ impl App for Inbound {
         let mut record = Record::new();
         record.reason = reason;
         record.finish(fixed.status(), &self.metrics);
-        Request::new(session).answer(&Answer::from(fixed), true).await;
+        Request::new(session).refuse(&Answer::from(fixed)).await;
     }
 }
 

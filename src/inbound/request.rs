@@ -8,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v1::server::HttpSession;
-use pingora_timeout::timeout;
 
 use super::answer::Answer;
+use crate::clock;
 use crate::http::head::{self, Malformed};
 use crate::http::headers::{self, Twice};
 use crate::http::listener::After;
@@ -85,15 +85,7 @@ impl<'a> Request<'a> {
 
     /// Reads the whole body of at most `most` bytes within a time that begins now.
     pub(super) async fn collect(&mut self, most: usize, within: Duration) -> Result<Bytes, Unread> {
-        // The deadline below is for the whole body; the session's own is for one read and would be another.
-        self.0.set_read_timeout(Some(within));
-        match timeout(within, self.read_body(most)).await {
-            Ok(read) => read,
-            Err(_) => Err(Unread::TimedOut),
-        }
-    }
-
-    async fn read_body(&mut self, most: usize) -> Result<Bytes, Unread> {
+        let deadline = clock::now() + within;
         let mut body = match self.length() {
             Length::Known(bytes) => BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(most).min(most)),
             Length::Unknown => BytesMut::new(),
@@ -104,6 +96,12 @@ impl<'a> Request<'a> {
             self.0.set_close_on_response_before_downstream_finish(true);
         }
         loop {
+            // What is left for the whole body is the time for the next read, so that a trickle does not prolong it.
+            let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Err(Unread::TimedOut);
+            }
+            self.0.set_read_timeout(Some(left));
             let piece = self.0.read_body_bytes().await.map_err(|error| match error.etype() {
                 pingora::ErrorType::ReadTimedout => Unread::TimedOut,
                 pingora::ErrorType::ReadError => Unread::Gone,
@@ -133,15 +131,21 @@ impl<'a> Request<'a> {
         if closes || !read {
             self.0.set_server_keepalive(None);
         }
-        match (self.write(answer).await, read) {
+        let to_head = self.0.req_header().method == Method::HEAD;
+        match (self.write(answer, to_head).await, read) {
             (Ok(false) | Err(_), _) => After::Cut,
             (Ok(true), true) => After::Keep,
             (Ok(true), false) => After::Linger,
         }
     }
 
+    /// Writes the answer to a request whose header could not be read; the listener closes the connection.
+    pub(super) async fn refuse(self, answer: &Answer) {
+        let _ = self.write(answer, false).await;
+    }
+
     /// Whether there was an answer to write.
-    async fn write(self, answer: &Answer) -> pingora::Result<bool> {
+    async fn write(self, answer: &Answer, to_head: bool) -> pingora::Result<bool> {
         let mut head = ResponseHeader::build(answer.status(), Some(6))?;
         let body = match answer {
             Answer::None => return Ok(false),
@@ -171,7 +175,7 @@ impl<'a> Request<'a> {
             head.append_header(header::CONTENT_LENGTH, body.len())?;
         }
         self.0.write_response_header(Box::new(head)).await?;
-        if !bodyless && self.0.req_header().method != Method::HEAD {
+        if !bodyless && !to_head {
             self.0.write_body(body).await?;
         }
         self.0.finish_body().await?;

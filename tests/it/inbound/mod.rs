@@ -1,4 +1,6 @@
 //! Callbacks through the front door: what the platform sends, what it is answered, and what that leaves behind.
 
+mod limits;
+mod refusals;
 mod setting;
 mod stored;
