@@ -16,7 +16,8 @@ fn one_callback(receiver: &Receiver, more: &str) -> Gateway {
 #[test]
 fn a_refusal_is_tried_again_until_it_is_taken() {
     for status in [300, 400, 401, 404, 409, 422, 500, 502, 504] {
-        let receiver = Receiver::answering(move |delivery| Reply::Status(if delivery.attempt() < 3 { status } else { 201 }));
+        let receiver =
+            Receiver::answering(move |delivery| Reply::Status(if delivery.attempt() < 3 { status } else { 201 }));
         let gateway = one_callback(&receiver, "");
         gateway.until(|gateway| attempts(gateway, "books", "delivered") == 1);
         let word = if status == 300 { "redirected" } else { "refused" };

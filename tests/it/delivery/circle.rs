@@ -25,7 +25,10 @@ fn expected(delivery: &Delivery, secret: &[u8]) -> String {
 #[test]
 fn a_sealed_callback_arrives_opened_signed_and_described() {
     let (platform, receiver) = (platform(), Receiver::new());
-    let mut setup = setup(&books(receiver.url(), "secret = { env = \"BOOKS\" }\nheaders = { Authorization = { env = \"BEARER\" } }"));
+    let mut setup = setup(&books(
+        receiver.url(),
+        "secret = { env = \"BOOKS\" }\nheaders = { Authorization = { env = \"BEARER\" } }",
+    ));
     let secret: Vec<u8> = (0..32).collect();
     setup.env.push(("BOOKS".into(), format!("whsec_{}", STANDARD.encode(&secret))));
     setup.env.push(("BEARER".into(), "Bearer books-token".into()));

@@ -70,9 +70,8 @@ fn no_more_deliveries_are_under_way_than_the_receiver_allows() {
 fn poison_neither_blocks_the_others_nor_comes_again_too_often() {
     const POISONED: usize = 10;
     let is_poison = |call: &str| call.ends_with("00");
-    let receiver = Receiver::answering(move |delivery| {
-        Reply::Status(if is_poison(&call_of(delivery)) { 500 } else { 200 })
-    });
+    let receiver =
+        Receiver::answering(move |delivery| Reply::Status(if is_poison(&call_of(delivery)) { 500 } else { 200 }));
     // The second wait is longer than the test.
     let gateway = setup(&books(receiver.url(), "retry = [\"1ms\", \"1h\"]\nconcurrency = 2")).start(&platform());
     let mut platform = Platform::of(&gateway);
@@ -90,14 +89,22 @@ fn poison_neither_blocks_the_others_nor_comes_again_too_often() {
 fn a_receiver_takes_what_it_asked_for_and_others_take_the_rest() {
     let (finished, all) = (Receiver::new(), Receiver::new());
     let to = [
-        To { name: "books", url: finished.url(), more: "when = { pointer = \"/details/0/result\", equals = \"finished\" }" },
+        To {
+            name: "books",
+            url: finished.url(),
+            more: "when = { pointer = \"/details/0/result\", equals = \"finished\" }",
+        },
         To { name: "ledger", url: all.url(), more: "" },
     ];
     let gateway = setup(&to).start(&platform());
     let mut platform = Platform::of(&gateway);
     for turn in 0..20 {
         let body = call(&format!("c-{turn}"));
-        platform.call_back(&if turn % 2 == 0 { body } else { body.replace("\"result\":\"finished\"", "\"result\":\"busy\"") });
+        platform.call_back(&if turn % 2 == 0 {
+            body
+        } else {
+            body.replace("\"result\":\"finished\"", "\"result\":\"busy\"")
+        });
     }
     gateway.until(|gateway| {
         attempts(gateway, "ledger", "delivered") == 20 && attempts(gateway, "books", "delivered") == 10

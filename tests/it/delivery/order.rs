@@ -49,7 +49,8 @@ fn a_callback_that_waits_holds_back_its_own_call_only() {
         }
     }
     gateway.until(|gateway| attempts(gateway, "books", "delivered") == 27);
-    let held: Vec<_> = receiver.deliveries().iter().filter(|delivery| call_of(delivery) == "c-0").map(number_of).collect();
+    let held: Vec<_> =
+        receiver.deliveries().iter().filter(|delivery| call_of(delivery) == "c-0").map(number_of).collect();
     assert_eq!(held, [0]);
 }
 

@@ -188,7 +188,11 @@ impl Receiver {
     }
 
     /// The same for what takes longer.
-    pub(crate) fn until_within(&self, patience: std::time::Duration, is_so: impl Fn(&[Delivery]) -> bool) -> Vec<Delivery> {
+    pub(crate) fn until_within(
+        &self,
+        patience: std::time::Duration,
+        is_so: impl Fn(&[Delivery]) -> bool,
+    ) -> Vec<Delivery> {
         let end = clock::now() + patience;
         let mut got = self.got();
         while !is_so(&got) {
@@ -278,7 +282,8 @@ fn read(stream: &mut BufReader<Box<dyn Stream>>) -> Option<Delivery> {
         let Some((name, value)) = line.split_once(": ") else { break };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").expect("a length").1.parse().expect("a number");
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").expect("a length").1.parse().expect("a number");
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(Delivery { request_line, headers, body })
