@@ -13,7 +13,7 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, Shut
 use pingora::services::background::{BackgroundService, background_service};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::Admin;
+use crate::admin::{Access, Admin};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::envelope::Cipher;
@@ -79,6 +79,9 @@ impl Gateway {
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
+            inbound: config.inbound.is_some(),
+            inbox: None,
+            access: Access::new(&config.admin),
         };
         let outbound = Outbound {
             programs: Programs::new(&config.programs),
