@@ -12,6 +12,5 @@ pub(crate) mod listener;
 mod patience;
 mod pool;
 pub(crate) mod request;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the listener of callbacks, which comes next"))]
 pub(crate) mod tls;
 pub(crate) mod wire;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::entry::{Appended, Unavailable};
+use super::entry::{Appended, Settlement, Unavailable};
 use super::lease::Desk;
 use super::queue::{Job, Next, Queue};
 use super::store::{Effects, Store};
@@ -242,8 +242,8 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             store.quarantine(quarantine, effects)?;
             Outcome::Done
         }
-        Job::Settle(leased, settlement, _) => {
-            store.settle(leased.id, &leased.receiver, *settlement, now_ms, effects)?;
+        Job::Settle(settle, _) => {
+            store.settle(settle.id, &settle.receiver, settle.settlement, now_ms, effects)?;
             Outcome::Done
         }
         Job::Corrupt(ids) => {
@@ -253,7 +253,7 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             Outcome::Done
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
-        Job::Purge(ids, _) => Outcome::Count(store.purge(ids, effects)?),
+        Job::Purge(ids, waiting_too, _) => Outcome::Count(store.purge(ids, *waiting_too, effects)?),
     })
 }
 
@@ -264,11 +264,14 @@ fn answer(job: Job, outcome: Outcome) {
         (Job::Quarantine(_, answer), Outcome::Done) => {
             let _ = answer.send(Ok(()));
         }
-        (Job::Settle(leased, _, answer), Outcome::Done) => {
-            leased.hold.settle();
+        (Job::Settle(settle, answer), Outcome::Done) => {
+            // One that is tried again is looked for when its lease ends: it may have become due while it was held.
+            if !matches!(settle.settlement, Settlement::Retry { .. }) {
+                settle.hold.settle();
+            }
             let _ = answer.send(Ok(()));
         }
-        (Job::Redrive(_, _, answer) | Job::Purge(_, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
+        (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
         (Job::Corrupt(_), _) => {}
         (job, _) => job.refuse(Unavailable::Full),
     }

@@ -19,6 +19,7 @@ mod expect;
 mod framing;
 mod gone;
 mod headers;
+mod inbound;
 mod limits;
 mod logins;
 mod malformed;
