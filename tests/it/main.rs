@@ -26,6 +26,7 @@ mod malformed;
 mod memory;
 mod methods;
 mod observe;
+mod operate;
 mod outcomes;
 mod queries;
 mod replays;
