@@ -120,7 +120,7 @@ fn one_address_has_so_many_connections_and_a_trusted_proxy_more() {
     assert!(!is_served(&mut platform(&gateway)), "the third is closed at once");
     // Another address is not concerned: the whole of 127/8 is this machine.
     let other = from_address("127.0.0.2", &gateway);
-    assert!(is_served(&mut Client::over(other)));
+    assert!(is_served(&mut Client::on(other)));
     // One that leaves makes room.
     held.pop();
     gateway.until(|gateway| is_served(&mut platform(gateway)));
@@ -149,7 +149,7 @@ fn from_address(address: &str, gateway: &Gateway) -> TcpStream {
 fn only_allowed_networks_call_and_only_trusted_proxies_speak_for_others() {
     let source = "allow = [\"203.0.113.0/24\", \"127.0.0.2\"]".to_owned();
     let status = |gateway: &Gateway, from: &str, headers: &str| {
-        Client::over(from_address(from, gateway)).post_with(PATH, headers, "{}").status
+        Client::on(from_address(from, gateway)).post_with(PATH, headers, "{}").status
     };
     let forwarded = |value: &str| format!("X-Forwarded-For: {value}\r\n");
     let gateway = Setting { source: source.clone(), ..Setting::default() }.start();
