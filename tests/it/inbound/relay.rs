@@ -21,9 +21,12 @@ fn relaying(encryption: &'static str, url: &str, timeout: &str) -> Setting {
     }
 }
 
+/// What a receiver was asked: heads and bodies.
+type Asked = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A receiver that keeps what it was asked and says this.
-fn receiver(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<(String, Vec<u8>)>>>) {
-    let asked: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+fn receiver(answer: Vec<u8>) -> (String, Asked) {
+    let asked = Asked::default();
     let keeps = asked.clone();
     let url = scripted_whole(move |head: &str, line: &mut Line| {
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");

@@ -97,24 +97,3 @@ fn scripted_login_refused() -> String {
         line.end();
     })
 }
-
-#[test]
-fn a_folder_that_is_gone_is_503_until_it_is_back() {
-    let folder = Folder::new();
-    let gateway = Setting::default().start_in(&folder);
-    let plain = |text: &str| (String::new(), text.as_bytes().to_vec());
-    let mut client = platform(&gateway);
-    assert_acknowledged(&call_back(&mut client, &plain("{\"call_id\":\"before\"}")));
-    // Somebody moves it away, as one does who restores a backup into the wrong place.
-    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
-    std::fs::rename(&data, &away).expect("moved");
-    gateway.until(|gateway| call_back(&mut platform(gateway), &plain("{\"a\":1}")).status == 503);
-    std::fs::rename(&away, &data).expect("moved back");
-    until_taken(&gateway, &plain("{\"call_id\":\"after\"}"));
-    stop_and_ask(gateway, &folder, async |inbox| {
-        for call in ["before", "after"] {
-            let filter = Filter { call: Some(call.into()), ..Filter::default() };
-            assert_eq!(shown(inbox, filter).await.len(), 1, "{call}");
-        }
-    });
-}
