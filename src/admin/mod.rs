@@ -3,14 +3,16 @@
 //! It reads state and changes none. Readiness is per face, because a trouble of one never takes the
 //! other down.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{Method, header};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::server::HttpSession;
+use http::{Method, StatusCode};
 
+use crate::http::head::Request;
 use crate::http::listener::{After, App, HeaderFault};
+use crate::http::response::ResponseHead;
+use crate::http::session::Session;
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
 
@@ -77,25 +79,20 @@ impl Page {
         Self { status, content_type: JSON, body: body.to_string().into_bytes() }
     }
 
-    async fn write(self, session: &mut HttpSession) -> pingora::Result<()> {
-        let mut head = ResponseHeader::build(self.status, Some(4))?;
-        head.append_header(header::CONTENT_TYPE, self.content_type)?;
-        head.append_header(header::CONTENT_LENGTH, self.body.len())?;
-        head.append_header(header::CACHE_CONTROL, "no-store")?;
-        if self.status == 405 {
-            head.append_header(header::ALLOW, "GET, HEAD")?;
+    async fn write(self, session: &mut Session) -> io::Result<()> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut head = ResponseHead::new(status);
+        head.header(b"Content-Type", self.content_type.as_bytes()).header(b"Cache-Control", b"no-store");
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            head.header(b"Allow", b"GET, HEAD");
         }
-        session.write_response_header(Box::new(head)).await?;
-        session.write_body(&self.body).await?;
-        session.finish_body().await?;
-        Ok(())
+        session.answer(head, &self.body).await
     }
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
-        let request = session.req_header();
-        let page = self.page(&request.method, request.uri.path());
+    async fn serve(self: &Arc<Self>, request: &Request, session: &mut Session, _: IpAddr) -> After {
+        let page = self.page(request.method(), request.path());
         let unread = !session.is_body_done();
         match page.write(session).await {
             Ok(()) if unread => After::Linger,
@@ -104,11 +101,11 @@ impl App for Admin {
         }
     }
 
-    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, _: &Request, session: &mut Session, fault: HeaderFault) {
         let status = match fault {
             HeaderFault::TooSlow => 408,
             HeaderFault::TooLarge => 431,
-            HeaderFault::Malformed => 400,
+            HeaderFault::Malformed(_) => 400,
         };
         let page =
             Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
