@@ -2,6 +2,8 @@
 //!
 //! Everything that can be wrong is found here, before the first connection is accepted.
 
+mod callbacks;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use tokio::signal::unix::{SignalKind, signal};
+
+use callbacks::Callbacks;
 
 use crate::admin::Admin;
 use crate::clock;
@@ -38,6 +42,7 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Gateway {
     outbound: Listener<Outbound>,
     admin: Listener<Admin>,
+    callbacks: Option<Callbacks>,
     upkeep: Upkeep,
     drain: Drain,
     grace: Duration,
@@ -86,14 +91,12 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            series: CallSeries::new(metrics),
+            series: CallSeries::new(metrics.clone()),
             drain: drain.clone(),
         };
-        let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
-            StartError(format!(
-                "[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"
-            ))
-        };
+        let ciphers: Vec<_> =
+            accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
+        let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
         Ok(Self {
             outbound: Listener::try_new(
                 "outbound",
@@ -103,7 +106,7 @@ impl Gateway {
                 rules.threads,
                 drain.clone(),
             )
-            .map_err(|error| bind("outbound", rules.listen, error))?,
+            .map_err(|error| unbound("outbound", rules.listen, &error))?,
             admin: Listener::try_new(
                 "admin",
                 config.admin.listen,
@@ -112,16 +115,18 @@ impl Gateway {
                 1,
                 drain.clone(),
             )
-            .map_err(|error| bind("admin", config.admin.listen, error))?,
+            .map_err(|error| unbound("admin", config.admin.listen, &error))?,
+            callbacks,
             upkeep: Upkeep { accounts },
             drain,
             grace: rules.grace,
         })
     }
 
-    /// Where programs call and where operators look, with the ports that port 0 became.
-    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.outbound.address()?, self.admin.address()?))
+    /// Where programs call, where operators look and where the platform calls back, with the ports that port 0 became.
+    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
+        let inbound = self.callbacks.as_ref().map(Callbacks::address).transpose()?;
+        Ok((self.outbound.address()?, self.admin.address()?, inbound))
     }
 
     /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period.
@@ -140,8 +145,22 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
+        let mut inbox = None;
+        if let Some(callbacks) = self.callbacks {
+            server.add_service(callbacks.listener);
+            server.add_service(background_service("inbound upkeep", callbacks.upkeep));
+            inbox = callbacks.inbox;
+        }
         server.run(RunArgs { shutdown_signal: Box::new(Signals { drain: self.drain, grace: self.grace }) });
+        // Last: whoever took a callback or settles a delivery has ended.
+        if let Some(inbox) = inbox {
+            inbox.close();
+        }
     }
+}
+
+fn unbound(name: &str, address: SocketAddr, error: &std::io::Error) -> StartError {
+    StartError(format!("[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"))
 }
 
 /// Everything that is wrong with a configuration beyond its text; on success each account's cipher.

@@ -29,6 +29,8 @@ fn report(path: &Path, loaded: Result<Config, ConfigError>, out: &mut impl Write
                 counted(config.accounts.len(), "account"),
                 counted(config.programs.len(), "program"),
                 counted(config.operations.len(), "operation"),
+                counted(config.sources.len(), "source"),
+                counted(config.receivers.len(), "receiver"),
                 counted(config.warnings.len(), "warning"),
             ];
             let _ = writeln!(out, "{}: ok ({})", path.display(), counts.join(", "));
@@ -77,7 +79,10 @@ mod tests {
     fn a_good_file_is_counted_and_its_warnings_follow() {
         let (status, out, err) = checked(GOOD);
         let lines: Vec<_> = out.lines().collect();
-        assert_eq!(lines[0], "gateway.toml: ok (1 account, 0 programs, 0 operations, 1 warning)");
+        assert_eq!(
+            lines[0],
+            "gateway.toml: ok (1 account, 0 programs, 0 operations, 0 sources, 0 receivers, 1 warning)"
+        );
         assert!(lines[1].starts_with("warning: line 3: account \"main\" sends its calls unsealed"), "{out}");
         assert_eq!((status, lines.len(), err.as_str()), (0, 2, ""));
     }

@@ -49,7 +49,7 @@ fn show(stay: bool) -> io::Result<()> {
     let config = Config::parse(&text, &folder.0, |_| None).map_err(io::Error::other)?;
     let metrics = Arc::new(Metrics::try_new().map_err(io::Error::other)?);
     let gateway = Gateway::try_new(&config, metrics).map_err(io::Error::other)?;
-    let (outbound, admin) = gateway.addresses()?;
+    let (outbound, admin, _) = gateway.addresses()?;
     let running = thread::Builder::new().name("gateway".into()).spawn(move || gateway.run())?;
     wait_until_ready(admin)?;
 

@@ -34,7 +34,7 @@ enum Command {
         config: PathBuf,
     },
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     /// Show four calls against a simulated platform, with what went over the wire.
     Demo {
         /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Iv, Scheme};
+use crate::config::{Iv, Scheme, parse_duration};
 use crate::secret::Secret;
-use crate::simulator::{Options, RefusalStyle, Seen, Simulator};
+use crate::simulator::{CallbackTry, Options, RefusalStyle, Seen, Simulator};
 
 /// How to make trouble, below the flags.
 const CONTROLS: &str = r#"While it runs:
@@ -29,7 +29,14 @@ const CONTROLS: &str = r#"While it runs:
   POST /_sim/revoke      every token issued so far is dead
   POST /_sim/close-idle  close idle connections
   GET  /_sim/requests    what arrived, the last 100 calls
-  POST /_sim/clear       forget requests and faults"#;
+  POST /_sim/callback    send a callback, tried six times a minute apart until it is answered 200:
+                           {"sample":"call_finished","sealed":true}   {"body":{"any":"JSON"},"copies":2,"url":"http://…"}
+                         samples: call_finished calls_unanswered waba_status agent_status
+  GET  /_sim/callbacks   every try of a callback, and what it was answered, the last 100
+  POST /_sim/clear       forget requests, callbacks and faults
+
+With --callback, a created task leads to callbacks: one for each callee when the call ended, and one for all who never
+answer (their numbers end in 0) after the last redial."#;
 
 /// What the simulated platform is like. Keys and secrets given here are for play: others on the machine can see them.
 #[derive(clap::Args)]
@@ -77,6 +84,21 @@ pub(crate) struct Args {
     /// Size of a recording, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 48 * 1024)]
     recording_size: u64,
+    /// Where the callbacks of created tasks go.
+    #[arg(long, value_name = "URL")]
+    callback: Option<String>,
+    /// The authority that an https callback URL has to be certified by, a PEM file.
+    #[arg(long, value_name = "FILE")]
+    callback_ca: Option<PathBuf>,
+    /// Seal the callbacks of created tasks.
+    #[arg(long)]
+    seal_callbacks: bool,
+    /// How long a minute lasts between two tries of a callback and between redials.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    callback_minute: Duration,
+    /// How long a call takes, from the creation of its task.
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_duration)]
+    call_time: Duration,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -130,7 +152,11 @@ async fn run(args: &Args) -> Result<(), String> {
 }
 
 async fn start(args: &Args) -> Result<Simulator, String> {
-    let options = Options { observer: Some(Arc::new(|seen| say(&line(seen)))), ..options(args)? };
+    let options = Options {
+        observer: Some(Arc::new(|seen| say(&line(seen)))),
+        callback_observer: Some(Arc::new(|tried| say(&callback_line(tried)))),
+        ..options(args)?
+    };
     let simulator = Simulator::start(options).await.map_err(|error| error.to_string())?;
     if let (Some(dir), Some(ca_pem)) = (&args.tls_dir, simulator.ca_pem()) {
         let path = dir.join("ca.pem");
@@ -180,9 +206,25 @@ fn options(args: &Args) -> Result<Options, String> {
         latency: Duration::from_millis(args.latency),
         jitter: Duration::from_millis(args.jitter),
         recording_size: args.recording_size,
+        callback_url: args.callback.clone(),
+        callback_ca: args.callback_ca.as_deref().map(read_text).transpose()?,
+        seal_callbacks: args.seal_callbacks,
+        callback_minute: args.callback_minute,
+        call_time: args.call_time,
         keep_requests: 100,
         ..Options::default()
     })
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// `callback 3, try 2: 503`. Where it went is the secret of the two ends.
+fn callback_line(tried: &CallbackTry) -> String {
+    let answered = tried.answer.as_ref().map(|answer| answer.status.to_string());
+    let answered = answered.unwrap_or_else(|no_answer| no_answer.word().into());
+    format!("callback {}, try {}: {answered}", tried.callback, tried.attempt)
 }
 
 /// `POST /service/cloud/task sealed 200`. A path of the platform holds no personal data; what follows `?` may.
@@ -238,12 +280,35 @@ mod tests {
             ("--scheme aes-cbc-pkcs7 --iv 01", Err("--iv has 2 bytes")),
             ("--iv 0102030405060708", Err("leave it out")),
             ("--key-file /nowhere/key", Err("cannot read /nowhere/key")),
+            ("--callback-ca /nowhere/ca.pem", Err("cannot read /nowhere/ca.pem")),
         ] {
             match (options(&parsed(&format!("simulate {flags}"))), expected) {
                 (Ok(options), Ok(scheme)) => assert_eq!(options.cipher.map(|(scheme, _)| scheme), scheme, "{flags}"),
                 (Err(sentence), Err(part)) => assert!(sentence.contains(part), "{flags}: {sentence}"),
                 (got, _) => panic!("{flags}: {:?}", got.err()),
             }
+        }
+    }
+
+    #[test]
+    fn a_minute_can_be_as_short_as_a_test_needs_it() {
+        let args = parsed("simulate --callback http://127.0.0.1:1/x --callback-minute 200ms --seal-callbacks");
+        let options = options(&args).expect("options");
+        assert_eq!(options.callback_url.as_deref(), Some("http://127.0.0.1:1/x"));
+        assert_eq!((options.callback_minute, options.seal_callbacks), (Duration::from_millis(200), true));
+        let refused = Command::try_parse_from(["simulate", "--callback-minute", "200"]).err().expect("no unit");
+        assert!(refused.to_string().contains("add one of ms, s"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_callback_that_cannot_be_sent_is_said_at_the_start() {
+        for (flags, part) in [
+            ("--callback https://127.0.0.1/x", "say which authority"),
+            ("--callback http://127.0.0.1/x --scheme off --seal-callbacks", "needs a scheme and its key"),
+        ] {
+            let refused = start(&parsed(&format!("simulate --listen 127.0.0.1:0 {flags}"))).await;
+            let sentence = refused.err().expect("refused");
+            assert!(sentence.contains(part), "{flags}: {sentence}");
         }
     }
 

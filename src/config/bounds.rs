@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::error::{Fault, quote};
+use super::error::{Fault, either, quote};
 use super::table::{Given, Section};
 use super::units::{written_duration, written_size};
 
@@ -69,6 +69,30 @@ pub(super) fn listen(given: Option<&Given<String>>, default: SocketAddr) -> Resu
     given.value.parse().map_err(|_| {
         given
             .fault(format!("{} is not an IP address with a port; write one such as \"{default}\"", quote(&given.value)))
+    })
+}
+
+/// An exact path. The refusal is the rest of a sentence and does not show it, because a source's path is a secret.
+pub(super) fn path(given: &Given<String>) -> Result<String, &'static str> {
+    let path = &given.value;
+    let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+    if path.starts_with('/') && visible && !path.contains(['?', '#']) {
+        Ok(path.clone())
+    } else {
+        Err("must begin with / and have no query, no # and no spaces")
+    }
+}
+
+/// One of the names that were configured before.
+pub(super) fn named<'a>(
+    given: &Given<String>,
+    owner: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<usize, Fault> {
+    names.clone().position(|name| name == given.value).ok_or_else(|| {
+        let names: Vec<_> = names.map(quote).collect();
+        let do_what = if names.is_empty() { "add it".to_owned() } else { format!("write {}", either(&names)) };
+        given.fault(format!("{} of {owner} is not configured; {do_what}", quote(&given.value)))
     })
 }
 

@@ -1,14 +1,16 @@
 //! From the file as written to the checked value: defaults, bounds, names that must agree, warnings.
 //!
-//! Every refusal here says what to do. Accounts and operations have their own files.
+//! Every refusal here says what to do. Accounts, operations and what is about callbacks have their own files.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::account::account;
-use super::bounds::{count, listen, name, positive, repeated, size};
-use super::error::{Fault, either, quote};
+use super::bounds::{count, listen, name, named, positive, repeated, size};
+use super::callbacks::{Callbacks, callbacks};
+use super::error::Fault;
 use super::file::{self, File};
+use super::network::{collide, is_loopback};
 use super::operation::{distinct_routes, operation};
 use super::reference::Surroundings;
 use super::table::Given;
@@ -21,8 +23,6 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
         return Err(Fault::of_text("there is no [outbound]; add one with listen = \"127.0.0.1:8080\""));
     };
     let outbound = outbound(&given.value)?;
-    let admin = admin(file, around)?;
-    distinct_listeners(file, &outbound, &admin)?;
     let log = log(file)?;
     if file.accounts.is_empty() {
         return Err(Fault::of_text("there is no [[account]]; add one with name, app_key and app_secret"));
@@ -35,6 +35,14 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     let operations = each(&file.operations, |given| operation(given, &accounts, around))?;
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
+    let Callbacks { inbound, sources, receivers, inbox } = callbacks(file, &accounts, around)?;
+    let admin = admin(file, inbox.is_some(), around)?;
+    let listeners = [
+        ("outbound", Some(outbound.listen)),
+        ("inbound", inbound.as_ref().map(|inbound| inbound.listen)),
+        ("admin", Some(admin.listen)),
+    ];
+    distinct_listeners(file, &listeners)?;
     if let Some(listen) = given.value.listen.as_ref().filter(|_| programs.is_empty() && !is_loopback(outbound.listen)) {
         around.warnings.push(listen.fault(format!(
             "{} lets whoever reaches it make calls, because there is no [[program]]; add one or listen on 127.0.0.1",
@@ -48,10 +56,10 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
         accounts,
         programs,
         operations,
-        inbound: None,
-        sources: Vec::new(),
-        receivers: Vec::new(),
-        inbox: None,
+        inbound,
+        sources,
+        receivers,
+        inbox,
         warnings: Vec::new(),
     })
 }
@@ -95,15 +103,33 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
     })
 }
 
-fn admin(file: &File, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
+/// `operates`: there is an inbox to look into and to change.
+fn admin(file: &File, operates: bool, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
+    const WISE_TOKEN: usize = 16;
     let given = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
     let listen = listen(given, SocketAddr::from(([127, 0, 0, 1], 9464)))?;
+    let written = file.admin.as_ref().and_then(|admin| admin.value.token.as_ref());
+    let token = written.map(|token| around.header_secret(token)).transpose()?;
+    if let (Some(given), Some(token)) = (written, &token)
+        && token.len() < WISE_TOKEN
+    {
+        around.warnings.push(given.fault(format!(
+            "has {} characters, which may be found out by trying; write {WISE_TOKEN} or more",
+            token.len()
+        )));
+    }
     if let Some(given) = given.filter(|_| !is_loopback(listen)) {
         around.warnings.push(given.fault(format!(
             "{listen} shows metrics to other machines; keep it inside your network or listen on 127.0.0.1"
         )));
+        if operates && token.is_none() {
+            around.warnings.push(given.fault(format!(
+                "{listen} has no pages of the inbox, because others can reach it and there is no token; add \
+                 token = {{ env = \"NAME\" }} to [admin]"
+            )));
+        }
     }
-    Ok(Admin { listen, token: None })
+    Ok(Admin { listen, token })
 }
 
 fn log(file: &File) -> Result<Log, Fault> {
@@ -135,56 +161,54 @@ fn program(
     let account = match &written.account {
         None => None,
         Some(wanted) => {
-            let index = accounts.iter().position(|account| account.name == wanted.value);
-            Some(index.ok_or_else(|| {
-                let names: Vec<_> = accounts.iter().map(|account| quote(&account.name)).collect();
-                let wanted_name = quote(&wanted.value);
-                wanted.fault(format!("{wanted_name} of program \"{name}\" is not configured; write {}", either(&names)))
-            })?)
+            let names = accounts.iter().map(|account| account.name.as_str());
+            Some(named(wanted, &format!("program \"{name}\""), names)?)
         }
     };
     Ok(Program { name, api_key, account })
 }
 
-fn distinct_listeners(file: &File, outbound: &Outbound, admin: &Admin) -> Result<(), Fault> {
-    if !collide(outbound.listen, admin.listen) {
-        return Ok(());
+/// The listeners that are written come last, so that a collision is told where the operator can change it. The defaults
+/// do not collide.
+fn distinct_listeners(file: &File, listeners: &[(&str, Option<SocketAddr>)]) -> Result<(), Fault> {
+    let written = |section: &str| match section {
+        "outbound" => file.outbound.as_ref().and_then(|given| given.value.listen.as_ref()),
+        "inbound" => file.inbound.as_ref().and_then(|given| given.value.listen.as_ref()),
+        _ => file.admin.as_ref().and_then(|given| given.value.listen.as_ref()),
+    };
+    let bound = || listeners.iter().filter_map(|(section, address)| Some((*section, (*address)?)));
+    for (section, own) in bound().filter(|(section, _)| written(section).is_some()) {
+        let other = bound().find(|(other, address)| *other != section && collide(own, *address));
+        // Of two that are written the later one of the file is told.
+        let is_told = |other| match (written(section), written(other)) {
+            (Some(given), Some(other)) => given.at > other.at,
+            _ => true,
+        };
+        if let Some((other, address)) = other.filter(|(other, _)| is_told(other))
+            && let Some(given) = written(section)
+        {
+            return Err(
+                given.fault(format!("{own} collides with [{other}] on {address}; give one of them another port"))
+            );
+        }
     }
-    let written = |given: Option<&Given<String>>, own: SocketAddr, other: &str, address: SocketAddr| {
-        given.map(|listen| {
-            listen.fault(format!("{own} collides with {other} on {address}; give one of them another port"))
-        })
-    };
-    let of_admin = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
-    let of_outbound = file.outbound.as_ref().and_then(|outbound| outbound.value.listen.as_ref());
-    let fault = written(of_admin, admin.listen, "[outbound]", outbound.listen)
-        .or_else(|| written(of_outbound, outbound.listen, "[admin]", admin.listen));
-    // The defaults do not collide, so one of the two is written.
-    fault.map_or(Ok(()), Err)
+    Ok(())
 }
 
-/// Whether the second listener would find the port taken. Port 0 always finds a free one.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    // `[::]` takes IPv4 too, `0.0.0.0` all of IPv4.
-    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
-        IpAddr::V4(wide) => wide.is_unspecified() && narrow.is_ipv4(),
-        IpAddr::V6(wide) => wide.is_unspecified(),
-    };
-    one.port() != 0
-        && one.port() == other.port()
-        && (one.ip() == other.ip() || covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
-}
-
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
-fn each<S, T>(sections: &[Given<S>], check: impl FnMut(&Given<S>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+pub(super) fn each<S, T>(
+    sections: &[Given<S>],
+    check: impl FnMut(&Given<S>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     sections.iter().map(check).collect()
 }
 
 /// Refuses the second section of one name.
-fn unique<S, T>(what: &str, sections: &[Given<S>], checked: &[T], name: impl Fn(&T) -> &str) -> Result<(), Fault> {
+pub(super) fn unique<S, T>(
+    what: &str,
+    sections: &[Given<S>],
+    checked: &[T],
+    name: impl Fn(&T) -> &str,
+) -> Result<(), Fault> {
     match repeated(checked.iter().map(&name)) {
         Some(second) => Err(Fault::at(
             sections[second].at,
@@ -209,28 +233,4 @@ fn distinct_keys(sections: &[Given<file::Program>], programs: &[Program]) -> Res
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listeners_collide_where_the_kernel_would_refuse_the_second() {
-        for (one, other, expected) in [
-            ("127.0.0.1:80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", "127.0.0.1:81", false),
-            ("127.0.0.1:0", "127.0.0.1:0", false),
-            ("0.0.0.0:80", "127.0.0.1:80", true),
-            ("127.0.0.1:80", "[::]:80", true),
-            ("0.0.0.0:80", "[::]:80", true),
-            ("0.0.0.0:80", "[::1]:80", false),
-            ("127.0.0.1:80", "127.0.0.2:80", false),
-            ("127.0.0.1:80", "[::1]:80", false),
-        ] {
-            let parse = |written: &str| written.parse().expect("an address");
-            assert_eq!(collide(parse(one), parse(other)), expected, "{one} {other}");
-            assert_eq!(collide(parse(other), parse(one)), expected, "{other} {one}");
-        }
-    }
 }

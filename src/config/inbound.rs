@@ -2,13 +2,14 @@
 //!
 //! Owns the checked values. It never opens a socket, a database or a certificate.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Upstream;
+use super::{Identity, Upstream};
 use crate::secret::Secret;
 
 /// The public listener, where the platform calls back.
@@ -40,17 +41,8 @@ pub struct Inbound {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// A certificate chain and its key, two PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// PEM file of the chain, own certificate first.
-    pub cert: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
-}
-
 /// A configured origin of callbacks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Source {
     /// Unique name, used in logs and metrics.
     pub name: String,
@@ -68,6 +60,22 @@ pub struct Source {
     pub receivers: Vec<usize>,
     /// How many bodies that could not be opened are kept; 0: none.
     pub quarantine: usize,
+}
+
+/// The path proves who calls, so it is not printed.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("path", &"REDACTED")
+            .field("account", &self.account)
+            .field("encryption", &self.encryption)
+            .field("mode", &self.mode)
+            .field("allow", &self.allow)
+            .field("receivers", &self.receivers)
+            .field("quarantine", &self.quarantine)
+            .finish()
+    }
 }
 
 /// Which bodies of a source are sealed.
@@ -115,6 +123,9 @@ pub struct Receiver {
     pub concurrency: usize,
     /// From the start of an attempt to the end of its answer.
     pub timeout: Duration,
+    /// How long to wait after the first attempt that failed, after the second, and so on; the last wait repeats until the
+    /// callback is older than [`Inbox::retain`]. Never empty.
+    pub retry: Vec<Duration>,
     /// Statuses that make a callback a dead letter at once; 410 always does.
     pub bury: Vec<u16>,
     /// The callbacks it takes; `None`: all.

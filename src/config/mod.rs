@@ -4,13 +4,21 @@
 //! URL is text. The environment and the files a configuration names are read here and nowhere else.
 
 mod account;
+mod address;
 mod bounds;
+mod callbacks;
 mod check;
 mod error;
 mod file;
+mod headers;
+mod identity;
 mod inbound;
+mod inbox;
+mod network;
 mod operation;
+mod receiver;
 mod reference;
+mod source;
 mod table;
 mod units;
 
@@ -21,7 +29,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub use inbound::{Identity, Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use identity::{Identity, IdentityError, IdentityPair};
+pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use units::duration as parse_duration;
 
 use crate::secret::Secret;
 

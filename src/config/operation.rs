@@ -3,15 +3,13 @@
 //! The table of known operations belongs to the outbound room, so whether a name without a route is known
 //! is not decided here.
 
-use http::{HeaderName, Method};
+use http::Method;
 
-use super::bounds::{name, repeated};
+use super::bounds::{name, path, repeated};
 use super::error::{Fault, either, quote};
-use super::file;
 use super::reference::Surroundings;
 use super::table::Given;
-use super::{Account, OperationRule};
-use crate::secret::Secret;
+use super::{Account, OperationRule, file, headers};
 
 /// Checks one operation; what is unwise goes to the warnings.
 pub(super) fn operation(
@@ -23,7 +21,7 @@ pub(super) fn operation(
     let name = operation_name(given)?;
     let route = match (&written.method, &written.path) {
         (None, None) => None,
-        (Some(method), Some(path)) => Some((self::method(method)?, self::path(path)?)),
+        (Some(method), Some(path)) => Some((self::method(method)?, exact_path(path)?)),
         (Some(method), None) => return Err(method.fault("stands without path; add path, or remove method")),
         (None, Some(path)) => return Err(path.fault("stands without method; add method, or remove path")),
     };
@@ -43,7 +41,7 @@ pub(super) fn operation(
             open.name
         )));
     }
-    let headers = written.headers.as_ref().map_or(Ok(Vec::new()), |given| headers(given, around))?;
+    let headers = written.headers.as_ref().map_or(Ok(Vec::new()), |given| headers::of_operation(given, around))?;
     if route.is_none() && sealed.is_none() && headers.is_empty() {
         around.warnings.push(Fault::at(
             given.at,
@@ -51,38 +49,6 @@ pub(super) fn operation(
         ));
     }
     Ok(OperationRule { name, route, sealed, headers })
-}
-
-fn headers(given: &Given<file::Headers>, around: &mut Surroundings<'_>) -> Result<Vec<(HeaderName, Secret)>, Fault> {
-    // These frame the message or mark the envelope; a fixed value would break the one or belie the other.
-    const OURS: [&str; 12] = [
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "is-encrypted",
-        "keep-alive",
-        "proxy-connection",
-        "signed",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    if given.value.is_empty() {
-        return Err(given.fault("is empty; name a header, or remove it to send Authorization"));
-    }
-    let mut headers: Vec<(HeaderName, _)> = Vec::new();
-    for (name, reference) in &given.value {
-        if OURS.contains(&name.as_str()) {
-            return Err(reference.fault("is written by the gateway itself; remove it"));
-        }
-        if headers.iter().any(|(earlier, _)| earlier == name) {
-            return Err(reference.fault("is named twice, for case makes no difference; remove one"));
-        }
-        headers.push((name.clone(), around.header_secret(reference)?));
-    }
-    Ok(headers)
 }
 
 fn method(given: &Given<String>) -> Result<Method, Fault> {
@@ -95,14 +61,8 @@ fn method(given: &Given<String>) -> Result<Method, Fault> {
         .ok_or_else(|| given.fault(format!("{} is not one of {}", quote(&given.value), either(&KNOWN))))
 }
 
-fn path(given: &Given<String>) -> Result<String, Fault> {
-    let path = &given.value;
-    let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
-    if path.starts_with('/') && visible && !path.contains(['?', '#']) {
-        Ok(path.clone())
-    } else {
-        Err(given.fault(format!("{} must begin with / and have no query, no # and no spaces", quote(path))))
-    }
+fn exact_path(given: &Given<String>) -> Result<String, Fault> {
+    path(given).map_err(|rest| given.fault(format!("{} {rest}", quote(&given.value))))
 }
 
 fn operation_name(given: &Given<file::Operation>) -> Result<String, Fault> {

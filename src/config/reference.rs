@@ -22,8 +22,8 @@ use crate::secret::Secret;
 const MAX_TEXT: usize = 1024 * 1024;
 /// Largest secret in bytes: a header value or a key, never a document.
 const MAX_SECRET: usize = 16 * 1024;
-/// Largest file of certificate authorities in bytes; a system's whole bundle has a quarter of a MiB.
-const MAX_CA: usize = 4 * 1024 * 1024;
+/// Largest PEM file in bytes; a system's whole bundle of certificate authorities has a quarter of a MiB.
+const MAX_PEM: usize = 4 * 1024 * 1024;
 
 /// Where references lead.
 pub(super) struct Surroundings<'a> {
@@ -73,9 +73,7 @@ impl Surroundings<'_> {
     /// The path of a PEM file that holds at least one usable certificate.
     pub(super) fn ca(&self, given: &Given<String>) -> Result<PathBuf, Fault> {
         let path = self.dir.join(&given.value);
-        let pem = File::open(&path)
-            .and_then(|file| read_bounded(file, MAX_CA))
-            .map_err(|error| given.fault(format!("cannot be read from {path:?}: {}", reason(&error))))?;
+        let pem = read_pem(&path).map_err(|why| given.fault(format!("cannot be read from {path:?}: {why}")))?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             if certificate.ok().and_then(|certificate| roots.add(certificate).ok()).is_none() {
@@ -112,22 +110,33 @@ impl Surroundings<'_> {
                 self.dir
             ))
         };
-        let file = File::open(self.dir.join(path)).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-        let mut bytes = read_bounded(file, MAX_SECRET).map_err(unreadable)?;
+        let path = self.dir.join(path);
+        let mut bytes = File::open(&path).and_then(|file| read_bounded(file, MAX_SECRET)).map_err(unreadable)?;
         if bytes.ends_with(b"\n") {
             bytes.truncate(bytes.len() - 1);
             if bytes.ends_with(b"\r") {
                 bytes.truncate(bytes.len() - 1);
             }
         }
+        self.warn_of_readers(given, &path);
+        Ok(bytes)
+    }
+
+    /// Warns when others than its owner may open a file that holds a secret.
+    pub(super) fn warn_of_readers<T>(&mut self, given: &Given<T>, path: &Path) {
+        let Ok(metadata) = path.metadata() else { return };
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             self.warnings.push(given.fault(format!(
                 "names a file that other users may open (mode {mode:04o}); make it the gateway's own with chmod 600"
             )));
         }
-        Ok(bytes)
     }
+}
+
+/// A PEM file as it is. The refusal says why and what to do.
+pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, &'static str> {
+    File::open(path).and_then(|file| read_bounded(file, MAX_PEM)).map_err(|error| reason(&error))
 }
 
 /// The text of the configuration itself. The refusal says why and what to do.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, quote};
@@ -27,6 +28,19 @@ impl<T> Given<T> {
 
     fn with<U>(&self, value: U) -> Given<U> {
         Given { key: self.key.clone(), at: self.at, value }
+    }
+}
+
+impl<'a> Given<DeValue<'a>> {
+    /// The items of a list, under its key, each with its own place; `None` when it is none.
+    pub(super) fn items(&self) -> Option<Vec<Given<DeValue<'a>>>> {
+        let DeValue::Array(items) = &self.value else { return None };
+        let item = |item: &Spanned<DeValue<'a>>| Given {
+            key: self.key.clone(),
+            at: item.span().start,
+            value: item.get_ref().clone(),
+        };
+        Some(items.iter().map(item).collect())
     }
 }
 
@@ -89,6 +103,49 @@ impl<'a> Table<'a> {
             },
             other => Err(given.fault(format!("must be a whole number, not {}", kind(other)))),
         }
+    }
+
+    /// `["…", "…"]`, each with its own place.
+    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Given<Vec<Given<String>>>>, Fault> {
+        self.list(key, "text in quotes", |item| match &item.value {
+            DeValue::String(written) => Some(written.clone().into_owned()),
+            _ => None,
+        })
+    }
+
+    /// `[400, 422]`: whole numbers from zero up, each with its own place.
+    pub(super) fn counts(&mut self, key: &'static str) -> Result<Option<Given<Vec<Given<u64>>>>, Fault> {
+        self.list(key, "whole numbers", |item| match &item.value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        })
+    }
+
+    /// `["5s", "1m"]`, each with its own place.
+    pub(super) fn durations(&mut self, key: &'static str) -> Result<Option<Given<Vec<Given<Duration>>>>, Fault> {
+        let Some(given) = self.texts(key)? else { return Ok(None) };
+        let items = given.value.iter().map(|item| match units::duration(&item.value) {
+            Ok(duration) => Ok(item.with(duration)),
+            Err(rest) => Err(item.fault(rest)),
+        });
+        let value = items.collect::<Result<_, _>>()?;
+        Ok(Some(given.with(value)))
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        of: &str,
+        read: impl Fn(&Given<DeValue<'a>>) -> Option<T>,
+    ) -> Result<Option<Given<Vec<Given<T>>>>, Fault> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        let items = given.items().ok_or_else(|| given.fault(format!("must be a list of {of}, in brackets")))?;
+        let items = items.iter().map(|item| match read(item) {
+            Some(value) => Ok(item.with(value)),
+            None => Err(item.fault(format!("must be a list of {of}, but holds {}", kind(&item.value)))),
+        });
+        let value = items.collect::<Result<_, _>>()?;
+        Ok(Some(given.with(value)))
     }
 
     pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Given<Duration>>, Fault> {

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const LARGEST: u64 = 1 << 40;
 
 /// `500ms`, `10s`, `5m`, `24h` or `14d`.
-pub(super) fn duration(written: &str) -> Result<Duration, String> {
+pub fn duration(written: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let millis = amount(written, UNITS, "10s")?;
     match millis.map(Duration::from_millis) {

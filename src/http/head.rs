@@ -126,12 +126,12 @@ impl Request {
     }
 
     /// Name and value of each field, in order, as spelled; values without the space around them.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn headers(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|field| (&self.bytes[field.name.clone()], &self.bytes[field.value.clone()]))
     }
 
     /// The values of all fields of this name, whatever its spelling.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers()
             .filter(move |(known, _)| known.len() == name.len() && known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)

@@ -105,7 +105,6 @@ impl<A: App> Listener<A> {
     }
 
     /// The same where strangers may connect.
-    #[expect(dead_code, reason = "for the listener of callbacks, which comes next")]
     pub(crate) fn public(self, public: Public) -> Self {
         Self { public: Some(public), ..self }
     }

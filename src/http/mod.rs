@@ -16,6 +16,5 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod session;
 mod target;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the listener of callbacks, which comes next"))]
 pub(crate) mod tls;
 pub(crate) mod wire;

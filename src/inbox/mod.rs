@@ -1,3 +1,285 @@
 //! The inbox: callbacks on disk, encrypted, from their acceptance until every receiver has them.
 //!
 //! Owns the database, the key at rest, and what is waiting, leased, delivered or dead. It never sends anything.
+
+mod entry;
+mod filter;
+mod key;
+mod lease;
+mod list;
+mod marks;
+mod opening;
+mod queue;
+mod reading;
+mod recovery;
+mod schema;
+mod store;
+mod vault;
+mod writer;
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+pub use entry::{Appended, EntryId, Ids, Kind, Leased, NewCallback, NotAnEntryId, Settlement, Unavailable};
+pub use filter::{Batch, Filter, Listed, ListedDelivery, Pace, Shown, State};
+pub use opening::OpenError;
+
+use crate::clock;
+use crate::config;
+use crate::metrics::Metrics;
+use queue::{Answer, Append, Job, Quarantine, Settle};
+use reading::Reader;
+use vault::{Tagged, Vault};
+use writer::Shared;
+
+/// The inbox, as a handle. Its threads end with [`Inbox::close`], or when the last handle is dropped.
+#[derive(Clone)]
+pub struct Inbox(Arc<Open>);
+
+/// The parts of an open inbox.
+struct Open {
+    vault: Arc<Vault>,
+    shared: Arc<Shared>,
+    /// Leases.
+    deliveries: Reader,
+    /// Answers operators.
+    operators: Reader,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Locked as long as this lives, so that no other gateway uses the same database.
+    _lock: File,
+}
+
+impl Inbox {
+    /// Makes or opens the database, checks the key, migrates forward, starts the threads. Blocking.
+    ///
+    /// # Errors
+    /// One sentence that says what to do.
+    pub fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        opening::open(rules, receivers, metrics).map(|open| Self(Arc::new(open)))
+    }
+
+    /// Keeps a callback. Returns once its bytes are synced.
+    ///
+    /// # Errors
+    /// Nothing is acknowledged then, and it may be tried again.
+    pub async fn append(&self, callback: NewCallback) -> Result<Appended, Unavailable> {
+        let vault = &self.0.vault;
+        let NewCallback { source, receivers, kind, body, ids, received_ms } = callback;
+        let id = vault.next_id().ok_or(Unavailable::Failed)?;
+        // Sealed here, in the thread of whoever brings it, so that the writer only writes.
+        let mut tags = Vec::with_capacity((ids.calls.len() + ids.tasks.len()) * vault::TAG);
+        for (what, ids) in [(Tagged::Call, &ids.calls), (Tagged::Task, &ids.tasks)] {
+            ids.iter().for_each(|id| tags.extend_from_slice(&vault.tag(what, &[id.as_bytes()])));
+        }
+        let append = Box::new(Append {
+            id,
+            digest: vault.tag(Tagged::Content, &[source.as_bytes(), &body]),
+            chain: ids.order.map(|order| vault.tag(Tagged::Order, &[order.as_bytes()])),
+            sealed: vault.seal(id, &source, &body),
+            bytes: body.len(),
+            natural: ids.natural,
+            kind: kind.row(),
+            source,
+            receivers,
+            received_ms,
+            tags,
+        });
+        self.write(|answer| Job::Append(append, answer)).await
+    }
+
+    /// Keeps a body that could not be opened, sealed like the rest. The oldest of the source beyond `most` go.
+    ///
+    /// # Errors
+    /// Nothing is kept then.
+    pub async fn quarantine(
+        &self,
+        source: &str,
+        body: Bytes,
+        reason: &'static str,
+        most: usize,
+    ) -> Result<(), Unavailable> {
+        let vault = &self.0.vault;
+        let id = vault.next_id().ok_or(Unavailable::Failed)?;
+        let sealed = vault.seal(id, source, &body);
+        let (received_ms, bytes) = (clock::wall_millis(), body.len());
+        let kept = Box::new(Quarantine { id, source: source.into(), received_ms, bytes, reason, most, sealed });
+        self.write(|answer| Job::Quarantine(kept, answer)).await
+    }
+
+    /// At most `most` deliveries of a receiver that are due, oldest first; nobody else has them. Empty when none is due.
+    ///
+    /// # Errors
+    /// Nothing is leased then; [`Inbox::due`] tells when to ask again.
+    pub async fn lease(&self, receiver: &str, most: usize) -> Result<Vec<Leased>, Unavailable> {
+        if let Err(why @ (Unavailable::Failed | Unavailable::Closed)) = self.0.shared.health.check() {
+            return Err(why);
+        }
+        let counter = self.0.shared.desk.counter(receiver);
+        let (vault, shared) = (self.0.vault.clone(), self.0.shared.clone());
+        let asked = counter.clone();
+        let leased = self.0.deliveries.ask(move |connection| {
+            let candidates = list::lease(connection, &asked, most, clock::wall_millis())?;
+            let (mut leased, mut unreadable) = (Vec::with_capacity(candidates.len()), Vec::new());
+            for candidate in candidates {
+                let list::Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold } = candidate;
+                let Ok(body) = vault.open(id, &source, sealed) else {
+                    tracing::error!(entry = %id, "an entry of the inbox cannot be opened and is set aside");
+                    unreadable.push(id);
+                    continue;
+                };
+                let (receiver, attempt, hold) = (asked.name().clone(), attempts + 1, Arc::new(hold));
+                let body = Bytes::from(body);
+                leased.push(Leased { id, receiver, source, kind, attempt, received_ms, redriven, body, hold });
+            }
+            if !unreadable.is_empty() {
+                // When it is refused, the next lease finds them again.
+                let _ = shared.queue.push(Job::Corrupt(unreadable));
+            }
+            Ok(leased)
+        });
+        let leased = leased.await;
+        if leased.is_err() {
+            counter.ready();
+        }
+        leased
+    }
+
+    /// Ends when [`Inbox::lease`] may find something for the receiver. Asks no disk.
+    pub async fn due(&self, receiver: &str) {
+        let counter = self.0.shared.desk.counter(receiver);
+        counter.due().await;
+    }
+
+    /// Records how an attempt ended. Returns once that is synced.
+    ///
+    /// # Errors
+    /// Nothing is recorded. The lease stays, so that nobody makes the delivery again while settling it is tried again;
+    /// dropping it gives it back.
+    pub async fn settle(&self, leased: &Leased, settlement: Settlement) -> Result<(), Unavailable> {
+        let Leased { id, receiver, hold, .. } = leased;
+        let settle = Settle { id: *id, receiver: receiver.clone(), settlement, hold: hold.clone() };
+        self.write(|answer| Job::Settle(settle, answer)).await
+    }
+
+    /// Whether callbacks are taken.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub fn check(&self) -> Result<(), Unavailable> {
+        self.0.shared.health.check()
+    }
+
+    /// At most `most` entries that fit, in the order of their ids, after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list(&self, filter: Filter, after: Option<EntryId>, most: usize) -> Result<Vec<Listed>, Unavailable> {
+        let vault = self.0.vault.clone();
+        self.0.operators.ask(move |connection| list::list(connection, &vault, &filter, after, most)).await
+    }
+
+    /// An entry with its body; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn show(&self, id: EntryId) -> Result<Option<Shown>, Unavailable> {
+        let vault = self.0.vault.clone();
+        let shown = move |connection: &rusqlite::Connection| {
+            Ok(list::show(connection, &vault, id)?.map(|(listed, sealed)| {
+                let opened = sealed.and_then(|sealed| vault.open(id, &listed.source, sealed).ok());
+                Shown { body: opened.map(Bytes::from), listed }
+            }))
+        };
+        self.0.operators.ask(shown).await
+    }
+
+    /// Sends deliveries of at most `most` entries again, `pace` apart: those that fit; without a state, the dead ones.
+    /// Waiting ones become due at once in that sense, too. Call it again with what it returns, until that is `None`.
+    ///
+    /// # Errors
+    /// Nothing of this step is redriven then.
+    pub async fn redrive(
+        &self,
+        filter: Filter,
+        after: Option<EntryId>,
+        most: usize,
+        pace: Pace,
+        dry_run: bool,
+    ) -> Result<Batch, Unavailable> {
+        let filter = Filter { state: filter.state.or(Some(State::Dead)), ..filter };
+        let ids = self.ids(filter.clone(), after, most).await?;
+        let next = ids.last().copied().filter(|_| ids.len() == most);
+        let deliveries = self.0.operators.ask(move |connection| list::deliveries_of(connection, &filter, &ids)).await?;
+        let matched = match dry_run {
+            true => deliveries.len() as u64,
+            false => self.write(|answer| Job::Redrive(deliveries, pace, answer)).await?,
+        };
+        Ok(Batch { matched, next })
+    }
+
+    /// Purges at most `most` entries that fit and have nothing waiting. Call it again with what it returns, until that is
+    /// `None`.
+    ///
+    /// # Errors
+    /// Nothing of this step is purged then.
+    pub async fn purge(
+        &self,
+        filter: Filter,
+        after: Option<EntryId>,
+        most: usize,
+        dry_run: bool,
+    ) -> Result<Batch, Unavailable> {
+        let listed = self.list(filter, after, most).await?;
+        let next = listed.last().map(|listed| listed.id).filter(|_| listed.len() == most);
+        let settled = |listed: &Listed| listed.deliveries.iter().all(|delivery| delivery.state != State::Waiting);
+        let ids: Vec<_> = listed.iter().filter(|listed| settled(listed)).map(|listed| listed.id).collect();
+        let matched = match dry_run {
+            true => ids.len() as u64,
+            false => self.write(|answer| Job::Purge(ids, answer)).await?,
+        };
+        Ok(Batch { matched, next })
+    }
+
+    /// Writes what is queued, moves the log into the database, ends the writer. Blocking. Whatever is asked later gets
+    /// [`Unavailable::Closed`].
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    async fn ids(&self, filter: Filter, after: Option<EntryId>, most: usize) -> Result<Vec<EntryId>, Unavailable> {
+        Ok(self.list(filter, after, most).await?.into_iter().map(|listed| listed.id).collect())
+    }
+
+    async fn write<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        self.0.shared.queue.push(job(answer))?;
+        // The writer answers everybody; it is gone only when it was closed.
+        answered.await.unwrap_or(Err(Unavailable::Closed))
+    }
+}
+
+impl Open {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of the inbox ended too early");
+        }
+        self.shared.health.set(Err(Unavailable::Closed));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,16 @@
-//! A stand-in for the platform: tokens, sealed calls, known operations, recordings, and faults on demand.
+//! A stand-in for the platform: tokens, sealed calls, known operations, recordings, callbacks, and faults on demand.
 //!
 //! It owns its own HTTP (hyper), its own TLS and its own idea of each operation, and shares only the envelope and
-//! the leaves with the gateway, so that the two can never agree on a bug by sharing its flow. Nothing here is
-//! ever a client of the gateway.
+//! the leaves with the gateway, so that the two can never agree on a bug by sharing its flow. It calls nobody but whoever it was
+//! given a callback URL for.
 
 mod answer;
 mod auth;
 mod body;
+mod callback;
+mod caller;
 mod control;
+mod dialled;
 mod faults;
 mod input;
 mod lock;
@@ -15,6 +18,7 @@ mod noise;
 mod operations;
 mod options;
 mod platform;
+mod post;
 mod probes;
 mod record;
 mod recording;
@@ -27,13 +31,15 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+pub use callback::{Callback, CallbackAnswer, CallbackTry, NoAnswer, Sample};
 pub use faults::{Fault, FaultKind, Page, Rest};
-pub use options::{Keep, Observer, Options, RefusalStyle, SealAnswers, Seen};
+pub use options::{CallbackObserver, Keep, Observer, Options, RefusalStyle, SealAnswers, Seen};
 pub use record::Received;
 pub use recording::recording_bytes;
 
@@ -82,8 +88,8 @@ impl Simulator {
         } else {
             (None, None)
         };
-        let platform = Arc::new(Platform::try_new(options, address)?);
         let (stop, stop_asked) = watch::channel(false);
+        let platform = Arc::new(Platform::try_new(options, address, stop_asked.clone())?);
         let (has_stopped, stopped) = watch::channel(false);
         let parts = Parts { platform: platform.clone(), listener, acceptor, stop: stop_asked, stopped: has_stopped };
         Ok((Simulator { running: Arc::new(Running { platform, ca_pem, stop, stopped }) }, parts))
@@ -163,7 +169,23 @@ impl Simulator {
         self.platform().lines.open()
     }
 
-    /// Forgets requests, counts and faults. Tokens and connections stay.
+    /// Sends a callback as the platform does, and waits for its last try: again every minute
+    /// ([`Options::callback_minute`]) until it is answered 200, five times at most. Returns every try; none when the
+    /// simulator stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The URL is none or asks for TLS without [`Options::callback_ca`], or there is no cipher to seal it with.
+    pub async fn call_back(&self, callback: Callback) -> io::Result<Vec<CallbackTry>> {
+        self.platform().caller.send(callback, Duration::ZERO)?.await.map_err(io::Error::other)
+    }
+
+    /// Every try of every callback that has ended, in that order; at most [`Options::keep_requests`].
+    pub fn callbacks(&self) -> Vec<CallbackTry> {
+        self.platform().caller.tries()
+    }
+
+    /// Forgets requests, callbacks, counts and faults. Tokens and connections stay.
     pub fn clear(&self) {
         self.platform().clear();
     }
@@ -173,7 +195,8 @@ impl Simulator {
         self.platform().close_idle().await
     }
 
-    /// Waits until something is so. It is looked at again after every request, answer and closed connection.
+    /// Waits until something is so. It is looked at again after every request, answer, closed connection and
+    /// try of a callback.
     pub async fn until(&self, mut is_so: impl FnMut(&Simulator) -> bool) {
         let mut changes = self.platform().changes.subscribe();
         while !is_so(self) {

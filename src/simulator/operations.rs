@@ -1,5 +1,5 @@
 //! What each known operation answers: plausible, and with something of what was asked in it.
-//! Nothing is dialled.
+//! Nothing is dialled; what the calls of a task come to is made up in `dialled`.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Payload};
+use super::dialled::Dialled;
 use super::input::Input;
 use super::lock::lock;
 use super::platform::Platform;
@@ -97,6 +98,7 @@ fn create_task(platform: &Platform, input: &Input) -> Answer {
     let task =
         Task { id: platform.noise.id(), name: input.value("TaskName").clone(), details: details.len() - broken.len() };
     let answer = Answer::ok(&json!({ "TaskID": task.id, "TaskName": task.name, "detail_error_list": broken }));
+    Dialled::new(&task.id, input, &platform.noise, &platform.url).call_back(&platform.options, &platform.caller);
     let mut tasks = lock(&platform.tasks.0);
     if tasks.len() == MAX_TASKS {
         tasks.pop_front();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::callback::CallbackTry;
 use crate::config::Scheme;
 use crate::secret::Secret;
 
@@ -38,11 +39,25 @@ pub struct Options {
     pub jitter: Duration,
     /// Size of every recording in bytes.
     pub recording_size: u64,
+    /// Where the callbacks of created tasks go; `None`: there are none.
+    pub callback_url: Option<String>,
+    /// PEM text of the authority that an `https` callback URL has to be certified by.
+    pub callback_ca: Option<String>,
+    /// Whether the callbacks of created tasks are sealed. The published samples are plain.
+    pub seal_callbacks: bool,
+    /// How long a minute lasts: between two tries of a callback, and between redials.
+    pub callback_minute: Duration,
+    /// How long a callback waits for its answer.
+    pub callback_patience: Duration,
+    /// How long a call takes, from the creation of its task to its end.
+    pub call_time: Duration,
+    /// Told of every try of a callback.
+    pub callback_observer: Option<CallbackObserver>,
     /// What is remembered of requests.
     pub keep: Keep,
     /// Largest body in bytes that is kept and understood; a larger one is read, counted and answered 413.
     pub keep_body: usize,
-    /// How many requests are remembered; the oldest goes first.
+    /// How many requests, and how many tries of callbacks, are remembered; the oldest goes first.
     pub keep_requests: usize,
     /// Told of every answered call.
     pub observer: Option<Observer>,
@@ -63,6 +78,13 @@ impl Default for Options {
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             recording_size: 48 * 1024,
+            callback_url: None,
+            callback_ca: None,
+            seal_callbacks: false,
+            callback_minute: Duration::from_secs(60),
+            callback_patience: Duration::from_secs(5),
+            call_time: Duration::from_millis(100),
+            callback_observer: None,
             keep: Keep::Everything,
             keep_body: 16 * 1024 * 1024,
             keep_requests: 10_000,
@@ -107,6 +129,9 @@ pub enum Keep {
 
 /// Is told of every answered call, from the task that answers it: it must not block.
 pub type Observer = Arc<dyn Fn(&Seen<'_>) + Send + Sync>;
+
+/// Is told of every try of a callback, when it has ended: it must not block.
+pub type CallbackObserver = Arc<dyn Fn(&CallbackTry) + Send + Sync>;
 
 /// What may be shown of a call: never a body, a query or a header.
 #[derive(Debug, Clone, Copy)]

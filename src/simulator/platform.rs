@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::sync::watch;
 
 use super::auth::Tokens;
+use super::caller::Caller;
 use super::faults::Faults;
 use super::noise::Noise;
 use super::operations::Tasks;
@@ -28,7 +29,8 @@ pub(super) struct Platform {
     pub(super) records: Records,
     pub(super) lines: Lines,
     pub(super) noise: Noise,
-    /// Bumped after every request, answer and closed connection, for those who wait.
+    pub(super) caller: Caller,
+    /// Bumped after every request, answer, closed connection and try of a callback, for those who wait.
     pub(super) changes: watch::Sender<u64>,
     /// Bumped when calls that are held may go on.
     pub(super) released: watch::Sender<u64>,
@@ -41,7 +43,7 @@ pub(super) struct Ciphers {
 }
 
 impl Platform {
-    pub(super) fn try_new(options: Options, address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn try_new(options: Options, address: SocketAddr, stop: watch::Receiver<bool>) -> io::Result<Self> {
         let ciphers = match &options.cipher {
             None => None,
             Some((scheme, key)) => {
@@ -55,7 +57,10 @@ impl Platform {
         } else {
             address
         };
+        let changes = watch::Sender::new(0);
+        let cipher = ciphers.as_ref().map(|ciphers| ciphers.right.clone());
         Ok(Self {
+            caller: Caller::try_new(&options, cipher, changes.clone(), stop)?,
             url: format!("{}://{shown}", if options.tls { "https" } else { "http" }),
             address,
             ciphers,
@@ -65,7 +70,7 @@ impl Platform {
             records: Records::new(&options),
             lines: Lines::default(),
             noise: Noise::try_new()?,
-            changes: watch::Sender::new(0),
+            changes,
             released: watch::Sender::new(0),
             options,
         })
@@ -83,6 +88,7 @@ impl Platform {
         self.faults.clear();
         self.records.clear();
         self.lines.clear_accepted();
+        self.caller.clear();
     }
 
     /// Closes idle connections and waits until they are gone.

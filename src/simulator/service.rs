@@ -28,8 +28,8 @@ use super::wire::{Busy, End, Line, Order};
 use super::{operations, probes, recording};
 use crate::envelope::Signed;
 
-const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
-const SIGNED: HeaderName = HeaderName::from_static("signed");
+pub(super) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
+pub(super) const SIGNED: HeaderName = HeaderName::from_static("signed");
 
 /// Answers one request, or ends its connection and never returns.
 pub(super) async fn answer(platform: Arc<Platform>, line: Arc<Line>, request: Request<Incoming>) -> Response<Outgoing> {

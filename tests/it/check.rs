@@ -37,7 +37,11 @@ fn what_check_passes_starts() {
     let setup = Setup { more: more.into(), ..Setup::default() };
     let checked = Finished::of("check", &setup, |text| text);
     assert_eq!((checked.status, checked.err.as_str()), (Some(0), ""));
-    assert!(checked.out.contains(": ok (1 account, 0 programs, 2 operations, 0 warnings)"), "{}", checked.out);
+    assert!(
+        checked.out.contains(": ok (1 account, 0 programs, 2 operations, 0 sources, 0 receivers, 0 warnings)"),
+        "{}",
+        checked.out
+    );
 
     let platform = platform();
     let gateway = setup.start(&platform);

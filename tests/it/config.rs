@@ -1,6 +1,7 @@
 //! What is refused, and with which sentence.
 
 mod accepted;
+mod callbacks;
 mod sample;
 mod secrets;
 
@@ -34,6 +35,11 @@ fn env(name: &str) -> Option<OsString> {
         "TWO_LINES" => "canary\ncanary",
         "OUTER_SPACE" => "canary ",
         "ACCENT" => "canaryé",
+        "TOKEN" | "GATEWAY_ADMIN_TOKEN" | "BOOKS_AUTHORIZATION" => "canary-token-0123456789",
+        "HOOK" | "BOOKS_HOOK_SECRET" | "BOOKS_OLD_HOOK_SECRET" => "whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5",
+        "SHORT_HOOK" => "whsec_Y2FuYXJ5Y2FuYXJ5",
+        "BROKEN_HOOK" => "whsec_canary!",
+        "AT_REST" | "INBOX_KEY" | "OLD_INBOX_KEY" => "canary0123456789canary0123456789canary",
         _ => return None,
     };
     Some(value.into())
@@ -94,14 +100,15 @@ fn what_is_not_toml_is_refused_with_its_line() {
 fn unknown_keys_are_refused_with_the_known_ones() {
     check(
         "[outbond]\n",
-        "line 1: unknown key \"outbond\" in the file; known keys are outbound, admin, log, account, program, operation",
+        "line 1: unknown key \"outbond\" in the file; known keys are outbound, inbound, admin, log, account, program, \
+         operation, source, receiver, inbox",
     );
     check_outbound(
         "\nlistne = \"127.0.0.1:8080\"",
         "line 3: unknown key \"listne\" in [outbound]; known keys are listen, threads, header_timeout, body_timeout, \
          keepalive_timeout, max_header, max_body, max_answer, memory, memory_wait, max_connections, repair_plus, grace",
     );
-    check_more("[admin]\nport = 9464", "line 7: unknown key \"port\" in [admin]; known keys are listen");
+    check_more("[admin]\nport = 9464", "line 7: unknown key \"port\" in [admin]; known keys are listen, token");
     check_account(
         "app_secert = \"canary\"",
         "line 5: unknown key \"app_secert\" in [[account]]; known keys are name, upstream, ca, app_key, app_secret, \

@@ -19,8 +19,13 @@ const LAYERS: [&[&str]; 8] = [
 const SIMULATOR_USES: [&str; 4] = ["envelope", "clock", "config", "secret"];
 
 /// What only these rooms may name, and why.
-const ONLY_IN: [(&[&str], &[&str], &str); 9] = [
-    (&["aes", "cbc", "cipher", "sha2", "base64_simd"], &["envelope"], "one place to review how bytes are sealed"),
+const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
+    (&["aes", "cbc", "cipher", "sha2"], &["envelope"], "one place to review how bytes are sealed"),
+    (
+        &["base64_simd"],
+        &["config", "delivery", "envelope"],
+        "sealed bodies are base64 text, and so are the secrets and the signatures of deliveries",
+    ),
     (&["rusqlite"], &["inbox"], "one place to review what is on disk, and when it is synced"),
     (
         &["ring"],

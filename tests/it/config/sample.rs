@@ -12,9 +12,11 @@ const SAMPLE: &str = include_str!("../../../conf/gateway.toml");
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 /// Every section with the text that an unknown key is put into.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("the file", "zzz = 1"),
     ("[outbound]", "[outbound]\nzzz = 1"),
+    ("[inbound]", "[inbound]\nzzz = 1"),
+    ("tls", "[inbound]\ntls = { zzz = 1 }"),
     ("[admin]", "[admin]\nzzz = 1"),
     ("[log]", "[log]\nzzz = 1"),
     ("[[account]]", "[[account]]\nzzz = 1"),
@@ -22,6 +24,11 @@ const SECTIONS: [(&str, &str); 9] = [
     ("login", "[[account]]\nlogin = { zzz = 1 }"),
     ("[[program]]", "[[program]]\nzzz = 1"),
     ("[[operation]]", "[[operation]]\nzzz = 1"),
+    ("[[source]]", "[[source]]\nzzz = 1"),
+    ("[[receiver]]", "[[receiver]]\nzzz = 1"),
+    ("identity", "[[receiver]]\nidentity = { zzz = 1 }"),
+    ("when", "[[receiver]]\nwhen = { zzz = 1 }"),
+    ("[inbox]", "[inbox]\nzzz = 1"),
 ];
 
 /// The keys that the gateway itself lists when it meets an unknown one.
@@ -64,12 +71,17 @@ fn shown() -> Vec<Shown> {
     sections
 }
 
-/// The sample with every key active, each with its `choice`th value or its last.
+/// The sample with every key active, each with its `choice`th value or its last. Of the two places of the inbox key, which
+/// exclude each other, it has the first one in the first choice and the second one in the others.
 pub(super) fn uncommented(choice: usize) -> String {
     let mut text = String::new();
     for section in shown() {
         text += &format!("{}\n", section.header);
+        let absent = if choice == 0 { "key_file" } else { "key" };
         for (key, values) in section.keys {
+            if section.header == "[inbox]" && key == absent {
+                continue;
+            }
             text += &format!("{key} = {}\n", values[choice.min(values.len() - 1)].written);
         }
     }
@@ -77,14 +89,20 @@ pub(super) fn uncommented(choice: usize) -> String {
 }
 
 fn sample_env(name: &str) -> Option<std::ffi::OsString> {
-    let value = if name.contains("AES") { "0123456789abcdef" } else { "a value" };
+    let long = "a value that is long enough for every key";
+    let value = if name.contains("AES") { "0123456789abcdef" } else { long };
     Some(value.into())
 }
 
 fn parse(text: &str, test: &str) -> Config {
     let dir = dir(test);
-    let authority = rcgen::generate_simple_self_signed(["platform.test".to_owned()]).expect("a certificate");
-    write(&dir, "platform-ca.pem", 0o644, authority.cert.pem());
+    let own = rcgen::generate_simple_self_signed(["platform.test".to_owned()]).expect("a certificate");
+    for name in ["platform-ca.pem", "receivers-ca.pem", "inbound.pem", "gateway.pem"] {
+        write(&dir, name, 0o644, own.cert.pem());
+    }
+    for name in ["inbound.key", "gateway.key"] {
+        write(&dir, name, 0o600, own.signing_key.serialize_pem());
+    }
     Config::parse(text, &dir, sample_env).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -94,6 +112,7 @@ fn the_sample_is_accepted_as_it_is_without_a_warning() {
     assert_eq!(config.warnings, [""; 0]);
     assert_eq!(config.accounts.len(), 1);
     assert!(config.accounts[0].encryption.is_some() && config.programs.is_empty() && config.operations.is_empty());
+    assert!(config.inbound.is_none() && config.inbox.is_none() && config.admin.token.is_none());
 }
 
 #[test]
@@ -120,9 +139,34 @@ fn what_the_sample_shows_as_default_is_the_default() {
         let mut outbound = config.outbound.clone();
         outbound.threads = 0;
         let account = &config.accounts[0];
-        format!("{outbound:?} {:?} {:?} {:?} {:?}", config.admin, account.upstream, account.timeouts, account.token)
+        let admin = config.admin.listen;
+        format!("{outbound:?} {admin} {:?} {:?} {:?}", account.upstream, account.timeouts, account.token)
     };
     assert_eq!(print(&shown), print(&plain));
+    // The least there is of callbacks, in the same folder, where default paths start.
+    let least = "[inbound]\n[[source]]\nname = \"calls\"\npath = \"/callbacks/4f0c8b1e9a2d7c3560b1f2a4c8e97d05\"\n\
+                 receivers = [\"books\"]\n[[receiver]]\nname = \"books\"\nurl = \"https://books.internal/hooks/calls\"\n";
+    let least = parse(&format!("{SAMPLE}{least}"), "defaults");
+    let mut examples = shown.clone();
+    let inbound = examples.inbound.as_mut().expect("a listener");
+    assert!(inbound.tls.take().is_some() && !std::mem::take(&mut inbound.trusted_proxies).is_empty());
+    inbound.threads = least.inbound.as_ref().expect("a listener").threads;
+    let (source, receiver) = (&mut examples.sources[0], &mut examples.receivers[0]);
+    source.allow.clear();
+    receiver.ca = None;
+    receiver.identity = None;
+    receiver.secrets.clear();
+    receiver.headers.clear();
+    receiver.bury.clear();
+    receiver.when = None;
+    examples.inbox.as_mut().expect("an inbox").old_keys.clear();
+    let print = |config: &Config| {
+        let Config { inbound, sources, receivers, inbox, .. } = config;
+        format!("{inbound:#?} {sources:#?} {receivers:#?} {inbox:#?}")
+    };
+    let written = parse(&uncommented(0), "defaults").sources[0].encryption;
+    examples.sources[0].encryption = written;
+    assert_eq!(print(&examples), print(&least));
     assert_eq!(format!("{:?}", shown.accounts[0].encryption), format!("{:?}", sealed.accounts[0].encryption));
     assert_eq!(parse(&uncommented(0), "defaults").log, plain.log);
 }

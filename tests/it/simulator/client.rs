@@ -210,7 +210,7 @@ pub(super) fn seal(key: &str, plain: &[u8]) -> String {
     openssl::base64::encode_block(&ecb(Mode::Encrypt, key, &padded))
 }
 
-fn open(key: &str, text: &[u8]) -> Vec<u8> {
+pub(super) fn open(key: &str, text: &[u8]) -> Vec<u8> {
     let sealed = openssl::base64::decode_block(std::str::from_utf8(text).expect("base64")).expect("base64");
     let mut plain = ecb(Mode::Decrypt, key, &sealed);
     while plain.last() == Some(&0) {

@@ -1,5 +1,6 @@
 //! The simulated platform through its front door: bytes in, bytes out.
 
+mod callbacks;
 mod client;
 mod faults;
 

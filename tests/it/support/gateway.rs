@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) more: String,
     /// Further environment variables.
     pub(crate) env: Vec<(String, String)>,
+    /// Where its files are; `None`: a folder of its own for each start, gone with it.
+    pub(crate) folder: Option<Folder>,
 }
 
 impl Default for Setup {
@@ -43,6 +46,7 @@ impl Default for Setup {
             sealed: true,
             more: String::new(),
             env: Vec::new(),
+            folder: None,
         }
     }
 }
@@ -80,22 +84,22 @@ impl Setup {
 
     /// Starts the gateway in front of whatever is at `upstream`.
     pub(crate) fn start_at(&self, upstream: &str, ca_pem: Option<&str>) -> Gateway {
-        let folder = Folder::new();
+        let folder = self.folder.clone().unwrap_or_else(Folder::new);
         if let Some(pem) = ca_pem {
-            std::fs::write(folder.0.join("ca.pem"), pem).expect("the CA is written");
+            std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
         }
         let mut command = self.command("run", &folder, &self.text(upstream, ca_pem.is_some()));
         let mut child = command.spawn().expect("the gateway starts");
         let output = Output::default();
         output.follow(child.stdout.take().expect("its output is ours"));
         output.follow(child.stderr.take().expect("its errors are ours"));
-        let (outbound, admin) = output.listening();
-        Gateway { outbound, admin, child, output, _folder: folder }
+        let (outbound, admin, inbound) = output.listening();
+        Gateway { outbound, admin, inbound, child, output, _folder: folder }
     }
 
     /// The program with this configuration, in an environment of its own.
     fn command(&self, subcommand: &str, folder: &Folder, text: &str) -> Command {
-        let config = folder.0.join("gateway.toml");
+        let config = folder.path().join("gateway.toml");
         std::fs::write(&config, text).expect("the configuration is written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
         command
@@ -111,20 +115,29 @@ impl Setup {
     }
 }
 
-/// A folder of its own, gone when dropped.
-struct Folder(PathBuf);
+/// A folder, gone when its last handle is dropped. Kept in a setup, it outlives each gateway that starts in it.
+#[derive(Clone)]
+pub(crate) struct Folder(Arc<Made>);
+
+struct Made(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    /// A new one, empty.
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).expect("a folder for the gateway");
-        Self(folder)
+        Self(Arc::new(Made(folder)))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.0
     }
 }
 
-impl Drop for Folder {
+impl Drop for Made {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -178,6 +191,8 @@ pub(crate) struct Gateway {
     pub(crate) outbound: SocketAddr,
     /// Where operators look.
     pub(crate) admin: SocketAddr,
+    /// Where the platform calls back, when it does.
+    pub(crate) inbound: Option<SocketAddr>,
     output: Output,
     child: Child,
     _folder: Folder,
@@ -257,6 +272,12 @@ impl Gateway {
     pub(crate) fn terminate(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Ends it as a crash does: SIGKILL, which no program sees coming.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it was started here");
+        self.wait();
     }
 
     /// Waits for its end.

@@ -47,8 +47,8 @@ impl Output {
         printed.lines.join("\n")
     }
 
-    /// Waits for the line that names the two addresses, in either format of the log.
-    pub(super) fn listening(&self) -> (SocketAddr, SocketAddr) {
+    /// Waits for the line that names the addresses, in either format of the log: outbound, admin, and inbound if it listens.
+    pub(super) fn listening(&self) -> (SocketAddr, SocketAddr, Option<SocketAddr>) {
         let address = |line: &str, name: &str| {
             let (_, rest) = line.split_once(name)?;
             let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
@@ -57,7 +57,7 @@ impl Output {
         self.first(|line| {
             let line = line.replace(['"', ','], "").replace('=', ":") + " ";
             line.contains("listening").then_some(())?;
-            Some((address(&line, "outbound:")?, address(&line, "admin:")?))
+            Some((address(&line, "outbound:")?, address(&line, "admin:")?, address(&line, "inbound:")))
         })
     }
 

@@ -3,10 +3,14 @@
 //! Nothing is required here and nothing has a default: what is missing is `None`, and `check` decides.
 //! Secrets are still references here; no file but the configuration's own text is read.
 
+mod callbacks;
+
 use std::time::Duration;
 
 use http::HeaderName;
 use toml::de::{DeTable, DeValue};
+
+pub(super) use callbacks::{Inbound, Inbox, Receiver, Source, When};
 
 use super::error::{Fault, quote};
 use super::table::{Given, Section, Table, entries};
@@ -14,11 +18,15 @@ use super::table::{Given, Section, Table, entries};
 /// The whole file.
 pub(super) struct File {
     pub(super) outbound: Option<Given<Outbound>>,
+    pub(super) inbound: Option<Given<Inbound>>,
     pub(super) admin: Option<Given<Admin>>,
     pub(super) log: Option<Given<Log>>,
     pub(super) accounts: Vec<Given<Account>>,
     pub(super) programs: Vec<Given<Program>>,
     pub(super) operations: Vec<Given<Operation>>,
+    pub(super) sources: Vec<Given<Source>>,
+    pub(super) receivers: Vec<Given<Receiver>>,
+    pub(super) inbox: Option<Given<Inbox>>,
 }
 
 impl File {
@@ -40,11 +48,15 @@ impl Section for File {
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
         Ok(Self {
             outbound: table.section("outbound")?,
+            inbound: table.section("inbound")?,
             admin: table.section("admin")?,
             log: table.section("log")?,
             accounts: table.sections("account")?,
             programs: table.sections("program")?,
             operations: table.sections("operation")?,
+            sources: table.sections("source")?,
+            receivers: table.sections("receiver")?,
+            inbox: table.section("inbox")?,
         })
     }
 }
@@ -93,13 +105,14 @@ impl Section for Outbound {
 #[derive(Default)]
 pub(super) struct Admin {
     pub(super) listen: Option<Given<String>>,
+    pub(super) token: Option<Given<Reference>>,
 }
 
 impl Section for Admin {
     const TITLE: &'static str = "[admin]";
 
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
-        Ok(Self { listen: table.text("listen")? })
+        Ok(Self { listen: table.text("listen")?, token: table.any("token").map(reference).transpose()? })
     }
 }
 
@@ -244,7 +257,7 @@ impl Section for Operation {
     }
 }
 
-/// `headers` of an operation, in the order of the file.
+/// `headers` of an operation or a receiver, in the order of the file.
 pub(super) type Headers = Vec<(HeaderName, Given<Reference>)>;
 
 /// Where a secret is kept.

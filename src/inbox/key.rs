@@ -1,0 +1,102 @@
+//! The inbox key: given by the configuration, or in a key file that is made once, before the database.
+//!
+//! It never makes a key beside a database that exists: what was sealed would be lost for ever.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::config::InboxKey;
+use crate::secret::Secret;
+
+/// Fewest bytes of a key.
+const LEAST: usize = 32;
+
+/// Finds the key, or makes its file when there is no database yet.
+///
+/// # Errors
+/// One sentence that says what to do.
+pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, String> {
+    let path = match key {
+        InboxKey::Given(secret) => return Ok(secret.clone()),
+        InboxKey::File(path) => path,
+    };
+    let shown = path.display();
+    match fs::read(path) {
+        Ok(text) => {
+            let text = Zeroizing::new(text);
+            let key = text.trim_ascii();
+            if key.len() < LEAST {
+                return Err(format!(
+                    "the inbox key file {shown} holds fewer than {LEAST} bytes: restore it from a backup"
+                ));
+            }
+            Ok(Secret::new(key))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("the inbox key file {shown} cannot be read ({}): let the gateway read it", error.kind()))
+        }
+        Err(_) if database_exists => Err(format!(
+            "the inbox key file {shown} is missing and the database is encrypted with it: restore it from a backup, or move \
+             the database away to begin an empty one"
+        )),
+        Err(_) => create(path).map_err(|error| {
+            format!("the inbox key file {shown} cannot be made ({}): let the gateway write its directory", error.kind())
+        }),
+    }
+}
+
+/// Makes the key file, whole or not at all: it is on disk with its directory before this returns.
+fn create(path: &Path) -> io::Result<Secret> {
+    let mut bytes = Zeroizing::new([0_u8; LEAST]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(io::Error::other)?;
+    let mut text = Zeroizing::new(String::with_capacity(2 * LEAST + 1));
+    for byte in bytes.iter() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    let draft = path.with_extension("key-draft");
+    // Left over from a start that was cut: the lock file says that nobody else is here.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    // A link, because a rename would replace a file that somebody else has just put there.
+    fs::hard_link(&draft, path)?;
+    fs::remove_file(&draft)?;
+    sync_directory(path)?;
+    Ok(Secret::new(text.as_bytes()))
+}
+
+/// Makes the names in the directory of `path` survive a loss of power.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(directory(path))?.sync_all()
+}
+
+/// Makes a directory with those above it. Each name is on disk before this returns: a database that is synced in a
+/// directory whose own name is not would vanish with it.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = self::directory(directory);
+    make_directory(above)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::File::open(above)?.sync_all()
+}
+
+/// The directory of a file.
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

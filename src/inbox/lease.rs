@@ -1,0 +1,184 @@
+//! Who has which delivery now, and when the next of a receiver is due. In memory: one process owns the database, so after
+//! a crash nothing is leased.
+//!
+//! It never touches the disk, and its lock is held for a few instructions only.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::entry::EntryId;
+use crate::clock;
+
+/// Due times are wall time, which may be set forward: nobody sleeps longer than this before he looks again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The leases of all receivers.
+pub(super) struct Desk {
+    /// Receivers come from the configuration, so their number is bounded.
+    receivers: Mutex<HashMap<Arc<str>, Arc<Counter>>>,
+}
+
+/// The leases of one receiver.
+pub(super) struct Counter {
+    name: Arc<str>,
+    state: Mutex<Due>,
+    /// Wakes everybody in [`Counter::due`].
+    changed: Notify,
+}
+
+/// What is known about the next delivery without asking the disk.
+struct Due {
+    leased: HashSet<EntryId>,
+    /// Something may be due now: ask the disk.
+    maybe: bool,
+    /// Else nothing is before this wall time.
+    next_ms: Option<u64>,
+    /// The store is away, so nothing can be leased.
+    closed: bool,
+}
+
+impl Desk {
+    pub(super) fn new(receivers: &[String]) -> Self {
+        let desk = Self { receivers: Mutex::default() };
+        for receiver in receivers {
+            desk.counter(receiver);
+        }
+        desk
+    }
+
+    /// The counter of a receiver, made when it is new.
+    pub(super) fn counter(&self, receiver: &str) -> Arc<Counter> {
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = receivers.get(receiver) {
+            return counter.clone();
+        }
+        let due = Due { leased: HashSet::new(), maybe: true, next_ms: None, closed: false };
+        let name: Arc<str> = receiver.into();
+        let counter = Arc::new(Counter { name: name.clone(), state: Mutex::new(due), changed: Notify::new() });
+        receivers.insert(name, counter.clone());
+        counter
+    }
+
+    /// Nothing can be leased until [`Desk::reopen`].
+    pub(super) fn close(&self) {
+        self.each(|due| due.closed = true);
+    }
+
+    /// The store is there again, and may hold anything.
+    pub(super) fn reopen(&self) {
+        self.each(|due| (due.closed, due.maybe) = (false, true));
+    }
+
+    fn each(&self, change: impl Fn(&mut Due)) {
+        let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        for counter in receivers.values() {
+            counter.change(&change);
+        }
+    }
+}
+
+impl Counter {
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Due> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Due)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// A delivery may be due now.
+    pub(super) fn ready(&self) {
+        self.change(|due| due.maybe = true);
+    }
+
+    /// A delivery will be due at this wall time.
+    pub(super) fn ready_at(&self, due_ms: u64) {
+        self.change(|due| due.next_ms = Some(due.next_ms.map_or(due_ms, |next| next.min(due_ms))));
+    }
+
+    /// Called before the disk is asked, so that what arrives in between is not overlooked.
+    pub(super) fn ask(&self) {
+        let mut due = self.lock();
+        (due.maybe, due.next_ms) = (false, None);
+    }
+
+    /// Called after the disk answered: more is due now, or nothing before `next_ms`.
+    pub(super) fn answered(&self, more: bool, next_ms: Option<u64>) {
+        self.change(|due| {
+            due.maybe |= more;
+            due.next_ms = due.next_ms.into_iter().chain(next_ms).min();
+        });
+    }
+
+    /// How many deliveries are leased.
+    pub(super) fn leased(&self) -> usize {
+        self.lock().leased.len()
+    }
+
+    /// Whether it is leased.
+    pub(super) fn holds(&self, id: EntryId) -> bool {
+        self.lock().leased.contains(&id)
+    }
+
+    /// Leases it; `None` when somebody has it.
+    pub(super) fn take(self: &Arc<Self>, id: EntryId) -> Option<Hold> {
+        self.lock().leased.insert(id).then(|| Hold { counter: self.clone(), id, settled: AtomicBool::new(false) })
+    }
+
+    /// Ends when something may be due.
+    pub(super) async fn due(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before the look, so that a change after it wakes us.
+            changed.as_mut().enable();
+            let sleep = {
+                let mut due = self.lock();
+                let wait = due.next_ms.map(|next| next.saturating_sub(clock::wall_millis()));
+                due.maybe |= wait == Some(0);
+                if due.maybe && !due.closed {
+                    return;
+                }
+                wait.filter(|_| !due.closed).map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP)
+            };
+            let _ = tokio::time::timeout(sleep, changed).await;
+        }
+    }
+}
+
+/// A leased delivery. Dropped, it is given back.
+pub(super) struct Hold {
+    counter: Arc<Counter>,
+    id: EntryId,
+    /// Nothing of it is due any more.
+    settled: AtomicBool,
+}
+
+impl Hold {
+    /// The delivery was settled on disk: it ends without being given back.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let settled = *self.settled.get_mut();
+        let mut due = self.counter.lock();
+        due.leased.remove(&self.id);
+        due.maybe |= !settled;
+        drop(due);
+        if !settled {
+            self.counter.changed.notify_waiters();
+        }
+    }
+}

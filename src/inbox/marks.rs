@@ -1,0 +1,70 @@
+//! Which bodies arrived in the last ten minutes, to tell the platform's repeats from new callbacks.
+//!
+//! In memory and bounded. The digest of each entry is part of its row, written by the same commit, so the marks are read
+//! back at the start. It never sees a body.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::vault::Tag;
+
+/// The platform tries again within five minutes; twice that, as its own page advises.
+pub(super) const WINDOW_MS: u64 = 10 * 60 * 1000;
+
+/// Most marks: about 60 MiB. Beyond some 1,700 callbacks a second the window is shorter than ten minutes, and a repeat
+/// from before it is stored again, which receivers have to expect anyway.
+const MOST: usize = 1 << 20;
+
+/// Digests by the time they arrived.
+#[derive(Default)]
+pub(super) struct Marks {
+    newest: HashMap<Tag, u64>,
+    /// In the order of arrival; one digest may stand here more than once.
+    arrivals: VecDeque<(u64, Tag)>,
+    /// What the transaction has replaced or made: the digest and what was there before.
+    undo: Vec<(Tag, Option<u64>)>,
+}
+
+impl Marks {
+    /// Whether it arrived within the ten minutes before.
+    pub(super) fn contains(&self, digest: &Tag, now_ms: u64) -> bool {
+        self.newest.get(digest).is_some_and(|then| now_ms.saturating_sub(*then) < WINDOW_MS)
+    }
+
+    /// Remembers it, until [`Marks::undo`] or for good after [`Marks::keep`].
+    pub(super) fn insert(&mut self, digest: Tag, now_ms: u64) {
+        let before = self.newest.insert(digest, now_ms);
+        self.arrivals.push_back((now_ms, digest));
+        self.undo.push((digest, before));
+    }
+
+    /// The transaction was committed. Forgets what is too old.
+    pub(super) fn keep(&mut self, now_ms: u64) {
+        self.undo.clear();
+        while let Some((then, digest)) = self.arrivals.front() {
+            if self.arrivals.len() <= MOST && now_ms.saturating_sub(*then) < WINDOW_MS {
+                break;
+            }
+            // A later arrival of the same digest keeps it.
+            if self.newest.get(digest) == Some(then) {
+                self.newest.remove(digest);
+            }
+            self.arrivals.pop_front();
+        }
+    }
+
+    /// The transaction was not committed.
+    pub(super) fn undo(&mut self) {
+        for (digest, before) in self.undo.drain(..).rev() {
+            self.arrivals.pop_back();
+            match before {
+                Some(then) => self.newest.insert(digest, then),
+                None => self.newest.remove(&digest),
+            };
+        }
+    }
+
+    /// Most marks that are worth reading back.
+    pub(super) const fn most() -> usize {
+        MOST
+    }
+}

@@ -1,0 +1,188 @@
+//! What waits for the writer: appends, settlements and changes by hand, taken in batches, each with somebody who waits
+//! for the answer.
+//!
+//! Bounded in count and in bytes. It never waits for room: who finds none is told so.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::entry::{Appended, EntryId, Settlement, Unavailable};
+use super::filter::Pace;
+use super::lease::Hold;
+use super::vault::Tag;
+
+/// Most jobs that wait: a second's work of a disk that keeps up.
+const MOST_JOBS: usize = 32 * 1024;
+/// Most bytes that wait, beside the memory budget of those who bring them.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+/// Most jobs of one transaction: some milliseconds of work.
+const BATCH_JOBS: usize = 512;
+/// Most bytes of one transaction; one larger body goes alone.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Tells the one who waits.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Unavailable>>;
+
+/// A sealed callback.
+pub(super) struct Append {
+    pub(super) id: EntryId,
+    pub(super) source: std::sync::Arc<str>,
+    pub(super) receivers: Vec<std::sync::Arc<str>>,
+    pub(super) kind: i64,
+    pub(super) received_ms: u64,
+    /// Of the plain body.
+    pub(super) bytes: usize,
+    pub(super) natural: bool,
+    pub(super) digest: Tag,
+    pub(super) chain: Option<Tag>,
+    pub(super) tags: Vec<u8>,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// A sealed body that could not be opened.
+pub(super) struct Quarantine {
+    pub(super) id: EntryId,
+    pub(super) source: std::sync::Arc<str>,
+    pub(super) received_ms: u64,
+    pub(super) bytes: usize,
+    pub(super) reason: &'static str,
+    pub(super) most: usize,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// A leased delivery that is to be settled. It holds the lease, too: whoever asked for this may go away.
+pub(super) struct Settle {
+    pub(super) id: EntryId,
+    pub(super) receiver: std::sync::Arc<str>,
+    pub(super) settlement: Settlement,
+    pub(super) hold: std::sync::Arc<Hold>,
+}
+
+/// One thing to write.
+pub(super) enum Job {
+    Append(Box<Append>, Answer<Appended>),
+    Quarantine(Box<Quarantine>, Answer<()>),
+    /// The lease is given back after the commit, not before.
+    Settle(Settle, Answer<()>),
+    /// A body that could not be read. Nobody waits.
+    Corrupt(Vec<EntryId>),
+    /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
+    Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
+    /// Entries with nothing waiting. Answers how many.
+    Purge(Vec<EntryId>, Answer<u64>),
+}
+
+impl Job {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append, _) => append.sealed.len(),
+            Self::Quarantine(quarantine, _) => quarantine.sealed.len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether it makes the store larger.
+    pub(super) fn grows(&self) -> bool {
+        matches!(self, Self::Append(..) | Self::Quarantine(..))
+    }
+
+    /// Tells whoever waits that nothing of it was written.
+    pub(super) fn refuse(self, why: Unavailable) {
+        // Who went away needs no answer.
+        match self {
+            Self::Append(_, answer) => drop(answer.send(Err(why))),
+            Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
+            Self::Redrive(_, _, answer) | Self::Purge(_, answer) => drop(answer.send(Err(why))),
+            Self::Corrupt(_) => {}
+        }
+    }
+}
+
+/// The jobs that wait for the writer.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// What the writer is to do next.
+pub(super) enum Next {
+    /// Write these; empty when nothing came within the time.
+    Write(Vec<Job>),
+    /// Everything is written and nothing comes any more.
+    End,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a job, or refuses it.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] when the queue is full, [`Unavailable::Closed`] after [`Queue::close`].
+    pub(super) fn push(&self, job: Job) -> Result<(), Unavailable> {
+        let mut waiting = self.lock();
+        let why = if waiting.closed {
+            Some(Unavailable::Closed)
+        } else if job.grows() && (waiting.jobs.len() >= MOST_JOBS || waiting.bytes >= MOST_BYTES) {
+            // Settlements are bounded by the leases and make room, so they are always taken.
+            Some(Unavailable::Busy)
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            drop(waiting);
+            job.refuse(why);
+            return Err(why);
+        }
+        waiting.bytes += job.bytes();
+        waiting.jobs.push_back(job);
+        let first = waiting.jobs.len() == 1;
+        drop(waiting);
+        if first {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next batch; waits at most this long for its first job.
+    pub(super) fn take(&self, patience: Duration) -> Next {
+        let mut waiting = self.lock();
+        if waiting.jobs.is_empty() && !waiting.closed {
+            let (after, _) = self.filled.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+            waiting = after;
+        }
+        if waiting.jobs.is_empty() && waiting.closed {
+            return Next::End;
+        }
+        let (mut batch, mut bytes) = (Vec::with_capacity(waiting.jobs.len().min(BATCH_JOBS)), 0);
+        while let Some(job) = waiting.jobs.front() {
+            let larger = bytes + job.bytes();
+            if batch.len() == BATCH_JOBS || (!batch.is_empty() && larger > BATCH_BYTES) {
+                break;
+            }
+            bytes = larger;
+            batch.extend(waiting.jobs.pop_front());
+        }
+        waiting.bytes -= bytes;
+        Next::Write(batch)
+    }
+
+    /// What is queued is still written; nothing more is taken.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+}

@@ -1,0 +1,93 @@
+//! Threads that read: one leases, one answers operators, so that a long search never holds up a delivery.
+//!
+//! Each has its own connection. They never write.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::entry::Unavailable;
+use super::schema;
+use super::writer::code;
+
+/// Questions that may wait for one thread.
+const MOST_WAITING: usize = 1024;
+
+type Question = Box<dyn FnOnce(Option<&Connection>) -> rusqlite::Result<()> + Send>;
+
+/// A thread that reads.
+pub(super) struct Reader {
+    questions: SyncSender<Question>,
+}
+
+impl Reader {
+    /// Starts the thread. It ends when this is dropped.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub(super) fn start(name: &str, path: PathBuf) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (questions, waiting) = sync_channel(MOST_WAITING);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || serve(&waiting, &path))?;
+        Ok((Self { questions }, thread))
+    }
+
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] when too many ask, [`Unavailable::Failed`] when it cannot be read.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |connection| {
+            let Some(connection) = connection else { return Ok(()) };
+            let found = question(connection);
+            let (found, error) = match found {
+                Ok(found) => (Some(found), None),
+                Err(error) => (None, Some(error)),
+            };
+            if let Some(found) = found {
+                // Who went away needs no answer; what was leased for him is given back as it is dropped.
+                drop(answer.send(found));
+            }
+            error.map_or(Ok(()), Err)
+        });
+        match self.questions.try_send(question) {
+            Ok(()) => answered.await.map_err(|_| Unavailable::Failed),
+            Err(TrySendError::Full(_)) => Err(Unavailable::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(Unavailable::Closed),
+        }
+    }
+}
+
+fn serve(questions: &Receiver<Question>, path: &std::path::Path) {
+    let mut connection = None;
+    while let Ok(question) = questions.recv() {
+        if connection.is_none() {
+            connection = match schema::open_to_read(path) {
+                Ok(opened) => Some(opened),
+                Err(error) => {
+                    tracing::error!(
+                        code = code(&error),
+                        "the inbox cannot be read: look at its disk and at this code of SQLite"
+                    );
+                    // A disk that fails is not asked in a loop.
+                    thread::sleep(Duration::from_millis(50));
+                    None
+                }
+            };
+        }
+        if let Err(error) = question(connection.as_ref()) {
+            tracing::error!(
+                code = code(&error),
+                "the inbox cannot be read: look at its disk and at this code of SQLite"
+            );
+            connection = None;
+        }
+    }
+}

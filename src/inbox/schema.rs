@@ -1,0 +1,123 @@
+//! The tables, how a connection to them is set up, and how an older database is brought forward.
+//!
+//! Migrations go forward only, each once, in one transaction. It never reads or writes an entry.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+/// Marks the file as ours: "AIRU".
+const APPLICATION_ID: i32 = 0x4149_5255;
+
+/// Another process may hold the lock for a moment (an operator's shell); longer than this is a failure.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// Each brings the database from the version of its index to the next. Never change one that was released.
+///
+/// * Ids grow with time, so entries, bodies and deliveries are appended at the end of their trees, and a range of ids is
+///   a range of time. Bodies stand apart, so that a listing never reads them.
+/// * There is no index on tags and digests: they are random, so each append would touch a page of its own. A search reads
+///   the narrow entries in order; digests of the last ten minutes are in memory.
+/// * `delivery_due` holds what may be leased and nothing else, so leasing is one range. A delivery that waits for the one
+///   before it (state 1) is not in it.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        source INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        repeat INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        tags BLOB NOT NULL,
+        reason TEXT
+    ) STRICT;
+    CREATE INDEX entry_quarantined ON entry (source, id) WHERE state = 1;
+    CREATE TABLE body (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+    CREATE TABLE delivery (
+        entry INTEGER NOT NULL,
+        receiver INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        redriven INTEGER NOT NULL,
+        chain BLOB,
+        last TEXT,
+        settled INTEGER,
+        PRIMARY KEY (entry, receiver)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX delivery_due ON delivery (receiver, due, entry) WHERE state = 0;
+    CREATE INDEX delivery_chain ON delivery (receiver, chain, state, entry) WHERE chain IS NOT NULL AND state < 2;
+    CREATE INDEX delivery_dead ON delivery (receiver, entry) WHERE state = 3;
+"];
+
+/// Why a file is not used.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Another program's database.
+    Foreign,
+    /// Made by a later version of the gateway.
+    Newer(i32),
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// A connection that writes, to a database of the newest version; the file is made when it is missing.
+///
+/// # Errors
+/// When the file is not ours, newer, corrupt, or cannot be opened.
+pub(super) fn open(path: &Path) -> Result<Connection, Refused> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let is_new = version == 0 && owner == 0 && tables == 0;
+    if !is_new && owner != APPLICATION_ID {
+        return Err(Refused::Foreign);
+    }
+    let known = MIGRATIONS.len();
+    let Some(rest) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) else {
+        return Err(Refused::Newer(version));
+    };
+    // The page size is fixed with the first page, the mode of the journal once and for all.
+    if is_new {
+        connection.pragma_update(None, "page_size", 8192)?;
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    if !rest.is_empty() {
+        let steps = rest.concat();
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known}; COMMIT"
+        ))?;
+    }
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    // One thread has it at a time, so it needs no lock of its own.
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    // The last connection would otherwise checkpoint as it closes, and sync a handle whose sync has just failed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // An acknowledged callback survives a loss of power: each commit syncs the log.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

@@ -1,0 +1,384 @@
+//! What one job does to the tables. Everything here runs inside the writer's transaction.
+//!
+//! It never begins or commits anything, so what it reports is true only after the commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::entry::{Appended, EntryId, Settlement};
+use super::filter::Pace;
+use super::marks::Marks;
+use super::queue::{Append, Quarantine};
+use super::vault::Tag;
+
+/// States of a row of `delivery`.
+pub(super) mod delivery {
+    /// In `delivery_due`.
+    pub(in crate::inbox) const WAITING: i64 = 0;
+    /// Waits for the one before it.
+    pub(in crate::inbox) const BLOCKED: i64 = 1;
+    /// The receiver has it.
+    pub(in crate::inbox) const DELIVERED: i64 = 2;
+    /// Given up.
+    pub(in crate::inbox) const DEAD: i64 = 3;
+    /// Its body cannot be read.
+    pub(in crate::inbox) const CORRUPT: i64 = 4;
+}
+
+/// States of a row of `entry`.
+pub(super) mod entry {
+    /// See its deliveries.
+    pub(in crate::inbox) const KEPT: i64 = 0;
+    /// Its body could not be opened.
+    pub(in crate::inbox) const QUARANTINED: i64 = 1;
+    /// Its body cannot be read.
+    pub(in crate::inbox) const CORRUPT: i64 = 2;
+}
+
+/// What is to be told when the commit has succeeded.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// These receivers may have something due now.
+    pub(super) ready: Vec<Arc<str>>,
+    /// These at that wall time.
+    pub(super) ready_at: Vec<(Arc<str>, u64)>,
+    /// Deliveries that left one state and entered another, by receiver: (from, to).
+    pub(super) moved: Vec<(i64, Option<i64>, Option<i64>)>,
+    /// Deliveries whose body cannot be read, by receiver.
+    pub(super) unreadable: Vec<Arc<str>>,
+    /// Entries that were set aside.
+    pub(super) corrupt: u64,
+    /// Delivered entries that were purged.
+    pub(super) purged: u64,
+    /// Change of the number of quarantined bodies, by source.
+    pub(super) quarantined: Vec<(Arc<str>, i64)>,
+}
+
+/// The writing side of the database.
+pub(super) struct Store {
+    pub(super) connection: Connection,
+    /// Names and their rows. Bounded by the configuration.
+    names: HashMap<Arc<str>, i64>,
+    texts: HashMap<i64, Arc<str>>,
+    pub(super) marks: Marks,
+    /// Until when redriven deliveries of a receiver are spread already: wall time.
+    paced: HashMap<i64, u64>,
+}
+
+/// A time or a count as the database keeps it.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl Store {
+    pub(super) fn new(connection: Connection, marks: Marks) -> Self {
+        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, paced: HashMap::new() }
+    }
+
+    /// After a rollback: names that were made in the transaction are not there.
+    pub(super) fn forget(&mut self) {
+        self.names.clear();
+        self.texts.clear();
+        self.marks.undo();
+    }
+
+    /// The row of a name.
+    fn name(&mut self, text: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some(row) = self.names.get(text) {
+            return Ok(*row);
+        }
+        let find = "SELECT id FROM name WHERE text = ?1";
+        let found = self.connection.prepare_cached(find)?.query_row([&**text], |row| row.get(0)).optional()?;
+        let row = match found {
+            Some(row) => row,
+            None => self.connection.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.insert([&**text])?,
+        };
+        self.names.insert(text.clone(), row);
+        self.texts.insert(row, text.clone());
+        Ok(row)
+    }
+
+    /// The name of a row.
+    pub(super) fn text(&mut self, row: i64) -> rusqlite::Result<Arc<str>> {
+        if let Some(text) = self.texts.get(&row) {
+            return Ok(text.clone());
+        }
+        let find = "SELECT text FROM name WHERE id = ?1";
+        let text: String = self.connection.prepare_cached(find)?.query_row([row], |row| row.get(0))?;
+        let text: Arc<str> = text.into();
+        self.names.insert(text.clone(), row);
+        self.texts.insert(row, text.clone());
+        Ok(text)
+    }
+
+    pub(super) fn append(&mut self, append: &Append, effects: &mut Effects) -> rusqlite::Result<Appended> {
+        let repeat = self.marks.contains(&append.digest, append.received_ms);
+        if repeat && append.natural {
+            return Ok(Appended::Duplicate);
+        }
+        self.marks.insert(append.digest, append.received_ms);
+        let source = self.name(&append.source)?;
+        self.insert_entry(
+            append.id,
+            (source, append.kind, append.received_ms, append.bytes),
+            entry::KEPT,
+            repeat,
+            append,
+        )?;
+        self.insert_body(append.id, &append.sealed)?;
+        for text in &append.receivers {
+            let receiver = self.name(text)?;
+            let state = match append.chain {
+                Some(chain) if self.is_followed(receiver, chain)? => delivery::BLOCKED,
+                _ => delivery::WAITING,
+            };
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO delivery (entry, receiver, state, due, attempts, redriven, chain) \
+                     VALUES (?1, ?2, ?3, ?4, 0, 0, ?5)",
+                )?
+                .execute(params![append.id.row(), receiver, state, number(append.received_ms), append.chain])?;
+            effects.moved.push((receiver, None, Some(state)));
+            if state == delivery::WAITING {
+                effects.ready.push(text.clone());
+            }
+        }
+        Ok(Appended::Stored(append.id))
+    }
+
+    fn insert_entry(
+        &self,
+        id: EntryId,
+        (source, kind, received_ms, bytes): (i64, i64, u64, usize),
+        state: i64,
+        repeat: bool,
+        append: &Append,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                id.row(),
+                source,
+                kind,
+                number(received_ms),
+                number(bytes as u64),
+                state,
+                repeat,
+                append.digest,
+                append.tags
+            ])?;
+        Ok(())
+    }
+
+    fn insert_body(&self, id: EntryId, sealed: &[u8]) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT INTO body (id, sealed) VALUES (?1, ?2)")?
+            .execute(params![id.row(), sealed])?;
+        Ok(())
+    }
+
+    /// Whether a delivery of this order key is unsettled. At most one of them is not blocked.
+    fn is_followed(&self, receiver: i64, chain: Tag) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM delivery \
+                 WHERE receiver = ?1 AND chain = ?2 AND chain IS NOT NULL AND state < 2)",
+            )?
+            .query_row(params![receiver, chain], |row| row.get(0))
+    }
+
+    /// The delivery after a settled one may go.
+    fn unblock(&self, receiver: i64, chain: Tag, effects: &mut Effects) -> rusqlite::Result<bool> {
+        let unblocked = self
+            .connection
+            .prepare_cached(
+                "UPDATE delivery SET state = 0 WHERE receiver = ?1 AND entry = (SELECT min(entry) FROM delivery \
+                 WHERE receiver = ?1 AND chain = ?2 AND chain IS NOT NULL AND state < 2 AND state = 1)",
+            )?
+            .execute(params![receiver, chain])?;
+        if unblocked > 0 {
+            effects.moved.push((receiver, Some(delivery::BLOCKED), Some(delivery::WAITING)));
+        }
+        Ok(unblocked > 0)
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        id: EntryId,
+        text: &Arc<str>,
+        settlement: Settlement,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> rusqlite::Result<()> {
+        let receiver = self.name(text)?;
+        let (state, last) = match settlement {
+            Settlement::Retry { wait, outcome } => {
+                let due = now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                let retry = "UPDATE delivery SET due = ?3, attempts = attempts + 1, last = ?4 \
+                             WHERE entry = ?1 AND receiver = ?2 AND state = 0";
+                self.connection.prepare_cached(retry)?.execute(params![id.row(), receiver, number(due), outcome])?;
+                effects.ready_at.push((text.clone(), due));
+                return Ok(());
+            }
+            Settlement::Delivered => (delivery::DELIVERED, "delivered"),
+            Settlement::Bury { reason } => (delivery::DEAD, reason),
+        };
+        let settle = "UPDATE delivery SET state = ?3, attempts = attempts + 1, last = ?4, settled = ?5 \
+                      WHERE entry = ?1 AND receiver = ?2 AND state = 0 RETURNING chain";
+        let chain: Option<Option<Tag>> = self
+            .connection
+            .prepare_cached(settle)?
+            .query_row(params![id.row(), receiver, state, last, number(now_ms)], |row| row.get(0))
+            .optional()?;
+        let Some(chain) = chain else {
+            // Purged or settled by hand in between: nothing is left to settle.
+            return Ok(());
+        };
+        effects.moved.push((receiver, Some(delivery::WAITING), Some(state)));
+        if let Some(chain) = chain
+            && self.unblock(receiver, chain, effects)?
+        {
+            effects.ready.push(text.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn quarantine(&mut self, quarantine: &Quarantine, effects: &mut Effects) -> rusqlite::Result<()> {
+        let source = self.name(&quarantine.source)?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags, reason) \
+                 VALUES (?1, ?2, 0, ?3, ?4, 1, 0, x'', x'', ?5)",
+            )?
+            .execute(params![
+                quarantine.id.row(),
+                source,
+                number(quarantine.received_ms),
+                number(quarantine.bytes as u64),
+                quarantine.reason
+            ])?;
+        self.insert_body(quarantine.id, &quarantine.sealed)?;
+        let beyond = "SELECT id FROM entry WHERE source = ?1 AND state = 1 ORDER BY id DESC LIMIT -1 OFFSET ?2";
+        let beyond: Vec<i64> = self
+            .connection
+            .prepare_cached(beyond)?
+            .query_map(params![source, number(quarantine.most as u64)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        effects.quarantined.push((quarantine.source.clone(), 1 - number(beyond.len() as u64)));
+        for row in beyond {
+            self.delete(EntryId::of_row(row))?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self, id: EntryId) -> rusqlite::Result<()> {
+        for delete in [
+            "DELETE FROM delivery WHERE entry = ?1",
+            "DELETE FROM body WHERE id = ?1",
+            "DELETE FROM entry WHERE id = ?1",
+        ] {
+            self.connection.prepare_cached(delete)?.execute([id.row()])?;
+        }
+        Ok(())
+    }
+
+    /// Sets an entry aside whose body cannot be read.
+    pub(super) fn set_aside(&mut self, id: EntryId, now_ms: u64, effects: &mut Effects) -> rusqlite::Result<()> {
+        let set_aside = "UPDATE entry SET state = ?2 WHERE id = ?1 AND state <> ?2";
+        effects.corrupt +=
+            self.connection.prepare_cached(set_aside)?.execute(params![id.row(), entry::CORRUPT])? as u64;
+        let waiting: Vec<(i64, i64, Option<Tag>)> = self
+            .connection
+            .prepare_cached("SELECT receiver, state, chain FROM delivery WHERE entry = ?1 AND state < 2")?
+            .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (receiver, state, chain) in waiting {
+            self.connection
+                .prepare_cached(
+                    "UPDATE delivery SET state = 4, last = 'unreadable', settled = ?3 WHERE entry = ?1 AND receiver = ?2",
+                )?
+                .execute(params![id.row(), receiver, number(now_ms)])?;
+            effects.moved.push((receiver, Some(state), Some(delivery::CORRUPT)));
+            let text = self.text(receiver)?;
+            effects.unreadable.push(text.clone());
+            if let Some(chain) = chain
+                && state == delivery::WAITING
+                && self.unblock(receiver, chain, effects)?
+            {
+                effects.ready.push(text);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn redrive(
+        &mut self,
+        deliveries: &[(EntryId, i64)],
+        pace: Pace,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) -> rusqlite::Result<u64> {
+        let gap_ms = 1000 / u64::from(pace.per_second.clamp(1, 1000));
+        let mut count = 0;
+        for (id, receiver) in deliveries {
+            let find = "SELECT state, chain FROM delivery WHERE entry = ?1 AND receiver = ?2 AND state IN (0, 2, 3)";
+            let found: Option<(i64, Option<Tag>)> = self
+                .connection
+                .prepare_cached(find)?
+                .query_row(params![id.row(), receiver], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((from, chain)) = found else { continue };
+            let blocked = from != delivery::WAITING
+                && match chain {
+                    Some(chain) => self.is_followed(*receiver, chain)?,
+                    None => false,
+                };
+            let due = self.paced.get(receiver).map_or(now_ms, |until| now_ms.max(until + gap_ms));
+            self.paced.insert(*receiver, due);
+            let to = if blocked { delivery::BLOCKED } else { delivery::WAITING };
+            self.connection
+                .prepare_cached(
+                    "UPDATE delivery SET state = ?3, due = ?4, attempts = 0, redriven = 1, settled = NULL \
+                     WHERE entry = ?1 AND receiver = ?2",
+                )?
+                .execute(params![id.row(), receiver, to, number(due)])?;
+            effects.moved.push((*receiver, Some(from), Some(to)));
+            effects.ready_at.push((self.text(*receiver)?, due));
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Purges those of these entries that have nothing waiting.
+    pub(super) fn purge(&mut self, ids: &[EntryId], effects: &mut Effects) -> rusqlite::Result<u64> {
+        let mut count = 0;
+        for id in ids {
+            let found: Option<(i64, i64)> = self
+                .connection
+                .prepare_cached("SELECT state, source FROM entry WHERE id = ?1")?
+                .query_row([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((state, source)) = found else { continue };
+            let states: Vec<(i64, i64)> = self
+                .connection
+                .prepare_cached("SELECT receiver, state FROM delivery WHERE entry = ?1")?
+                .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            if states.iter().any(|(_, state)| *state < delivery::DELIVERED) {
+                continue;
+            }
+            if state == entry::QUARANTINED {
+                effects.quarantined.push((self.text(source)?, -1));
+            }
+            effects.moved.extend(states.into_iter().map(|(receiver, state)| (receiver, Some(state), None)));
+            self.delete(*id)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}

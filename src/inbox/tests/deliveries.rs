@@ -1,0 +1,124 @@
+//! What is stored is delivered: in order, by one at a time, until it is settled.
+//! Repeats of the platform are told from new events.
+
+use super::*;
+
+#[tokio::test]
+async fn a_callback_is_leased_with_everything_that_was_stored() {
+    let folder = Folder::new("whole");
+    let inbox = folder.open();
+    let id = store(&inbox, NewCallback { received_ms: 77, ..callback("a body") }).await;
+    let leased = inbox.lease("books", 10).await.expect("leases").pop().expect("one");
+    let Leased { id: of, receiver, source, kind, attempt, received_ms, redriven, body, .. } = &leased;
+    assert_eq!((of, &**receiver, &**source, *kind, *attempt), (&id, "books", "calls", Kind::Call, 1));
+    assert_eq!((*received_ms, *redriven, &body[..]), (77, false, &b"a body"[..]));
+    assert!(bodies(&inbox, "books").await.is_empty(), "it is leased to one only");
+    assert!(bodies(&inbox, "crm").await.is_empty(), "it is for books");
+    drop(leased);
+    assert_eq!(inbox.lease("books", 10).await.expect("leases")[0].attempt, 1, "given back without an attempt");
+}
+
+#[tokio::test]
+async fn a_settled_delivery_is_not_leased_again() {
+    let folder = Folder::new("settled");
+    let inbox = folder.open();
+    for body in ["one", "two", "three"] {
+        store(&inbox, callback(body)).await;
+    }
+    let mut leased = inbox.lease("books", 10).await.expect("leases").into_iter();
+    inbox.settle(&leased.next().expect("one"), Settlement::Delivered).await.expect("settled");
+    let retry = Settlement::Retry { wait: Duration::ZERO, outcome: "refused" };
+    inbox.settle(&leased.next().expect("two"), retry).await.expect("settled");
+    inbox.settle(&leased.next().expect("three"), Settlement::Bury { reason: "gone" }).await.expect("settled");
+    let again = inbox.lease("books", 10).await.expect("leases");
+    assert_eq!(again.iter().map(|leased| (&leased.body[..], leased.attempt)).collect::<Vec<_>>(), [(&b"two"[..], 2)]);
+    let states: Vec<_> = listed(&inbox, Filter::default()).await.into_iter().map(|listed| listed.state).collect();
+    assert_eq!(states, [State::Delivered, State::Waiting, State::Dead]);
+}
+
+#[tokio::test]
+async fn a_lease_stays_with_whoever_has_it_until_he_lets_go_of_it() {
+    let folder = Folder::new("kept");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let one = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    inbox.settle(&one, Settlement::Retry { wait: Duration::ZERO, outcome: "refused" }).await.expect("settled");
+    assert!(bodies(&inbox, "books").await.is_empty(), "it is due, and still held");
+    drop(one);
+    inbox.due("books").await;
+    let one = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    // A settlement that is refused leaves the lease as it was.
+    inbox.close();
+    assert_eq!(inbox.settle(&one, Settlement::Delivered).await, Err(Unavailable::Closed));
+    let counter = inbox.0.shared.desk.counter("books");
+    assert!(counter.holds(one.id));
+    let id = one.id;
+    drop(one);
+    assert!(!counter.holds(id));
+}
+
+#[tokio::test]
+async fn what_was_not_settled_is_due_again_after_a_restart() {
+    let folder = Folder::new("restart");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let leased = inbox.lease("books", 10).await.expect("leases");
+    assert_eq!(leased.len(), 1);
+    inbox.close();
+    drop(inbox);
+    assert_eq!(bodies(&folder.open(), "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn due_ends_when_a_callback_arrives() {
+    let folder = Folder::new("due");
+    let inbox = folder.open();
+    assert!(bodies(&inbox, "books").await.is_empty());
+    let waiting = tokio::spawn({
+        let inbox = inbox.clone();
+        async move { inbox.due("books").await }
+    });
+    store(&inbox, callback("one")).await;
+    waiting.await.expect("it ends");
+    assert_eq!(bodies(&inbox, "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn an_identical_callback_with_a_natural_id_is_dropped_and_one_without_is_marked() {
+    let folder = Folder::new("repeats");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    assert_eq!(inbox.append(callback("one")).await, Ok(Appended::Duplicate));
+    store(&inbox, NewCallback { source: "agents".into(), ..callback("one") }).await;
+    let state = |body: &str| NewCallback { ids: Ids::default(), ..callback(body) };
+    for body in ["READY", "TALKING", "READY"] {
+        store(&inbox, state(body)).await;
+    }
+    let marked: Vec<_> = listed(&inbox, Filter::default()).await.into_iter().map(|listed| listed.repeat).collect();
+    assert_eq!(marked, [false, false, false, false, true]);
+}
+
+#[tokio::test]
+async fn deliveries_of_one_order_key_go_one_after_the_other() {
+    let folder = Folder::new("order");
+    let inbox = folder.open();
+    let of = |order: &str, body: &str| NewCallback {
+        receivers: vec!["books".into(), "crm".into()],
+        ids: Ids { order: Some(order.to_owned()), ..Ids::default() },
+        ..callback(body)
+    };
+    for (order, body) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")] {
+        store(&inbox, of(order, body)).await;
+    }
+    let mut first = inbox.lease("books", 10).await.expect("leases");
+    assert_eq!(first.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"a1", b"b1"]);
+    let retry = Settlement::Retry { wait: Duration::from_secs(60), outcome: "refused" };
+    let (b1, a1) = (first.pop().expect("b1"), first.pop().expect("a1"));
+    inbox.settle(&b1, retry).await.expect("settled");
+    inbox.settle(&a1, Settlement::Delivered).await.expect("settled");
+    let mut second = inbox.lease("books", 10).await.expect("leases");
+    assert_eq!(second.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"a2"], "b waits for its own only");
+    inbox.settle(&second.remove(0), Settlement::Bury { reason: "gone" }).await.expect("settled");
+    assert_eq!(bodies(&inbox, "books").await, ["a3"]);
+    assert_eq!(bodies(&inbox, "crm").await, ["a1", "b1"], "another receiver goes at its own speed");
+}

@@ -1,0 +1,133 @@
+//! At rest: what opens a database, what does not, and that nothing of a callback is plain in any file.
+//! Ids are never used twice.
+
+use super::*;
+
+const ONE: &str = "0123456789abcdef0123456789abcdef";
+const TWO: &str = "fedcba9876543210fedcba9876543210";
+
+fn refusal(folder: &Folder) -> String {
+    folder.try_open().err().expect("refused").to_string()
+}
+
+#[tokio::test]
+async fn a_database_opens_with_its_key_and_with_no_other() {
+    let mut folder = Folder::new("keys").with_key(ONE, &[]);
+    store(&folder.open(), callback("one")).await;
+    folder.give_keys(TWO, &[]);
+    assert!(refusal(&folder).contains("old_keys"));
+    folder.give_keys(TWO, &[ONE]);
+    let inbox = folder.open();
+    store(&inbox, callback("two")).await;
+    assert_eq!(bodies(&inbox, "books").await, ["one", "two"], "a former key opens what it sealed");
+    drop(inbox);
+    folder.give_keys(ONE, &[]);
+    assert!(refusal(&folder).contains("old_keys"), "the newer key is missing now");
+}
+
+#[tokio::test]
+async fn a_key_file_is_made_once_and_never_beside_a_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("key-file");
+    store(&folder.open(), callback("one")).await;
+    let key = folder.path.join("inbox.key");
+    assert_eq!(std::fs::metadata(&key).expect("a key").permissions().mode() & 0o777, 0o600);
+    assert_eq!(bodies(&folder.open(), "books").await, ["one"]);
+    std::fs::rename(&key, folder.path.join("away")).expect("renamed");
+    assert!(refusal(&folder).contains("is missing"));
+    assert!(!key.exists());
+    std::fs::rename(folder.path.join("away"), &key).expect("renamed");
+    assert_eq!(bodies(&folder.open(), "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn two_gateways_never_share_a_database() {
+    let folder = Folder::new("lock");
+    let inbox = folder.open();
+    assert!(refusal(&folder).contains("another gateway"));
+    drop(inbox);
+    folder.open();
+}
+
+#[tokio::test]
+async fn nothing_of_a_callback_is_plain_on_disk() {
+    let folder = Folder::new("plain");
+    let inbox = folder.open();
+    let ids = Ids {
+        natural: true,
+        order: Some("order-4e1b".to_owned()),
+        calls: vec!["call-93ac".to_owned()],
+        tasks: vec!["task-77d0".to_owned()],
+    };
+    let id = store(&inbox, NewCallback { ids, ..callback("payload-0c55") }).await;
+    inbox.quarantine("calls", Bytes::from_static(b"stranger-b81f"), "digest", 10).await.expect("kept");
+    for round in ["in the log", "in the database"] {
+        let mut found = 0;
+        for file in std::fs::read_dir(&folder.path).expect("a folder") {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
+            let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            for plain in ["order-4e1b", "call-93ac", "task-77d0", "payload-0c55", "stranger-b81f"] {
+                assert!(!has(plain), "{plain} {round}");
+            }
+            found += usize::from(has("calls"));
+        }
+        assert!(found > 0, "the name of the source is plain, so the search itself works {round}");
+        inbox.close();
+    }
+    drop(inbox);
+    let inbox = folder.open();
+    let found = |call: Option<&str>, task: Option<&str>| Filter {
+        call: call.map(str::to_owned),
+        task: task.map(str::to_owned),
+        ..Filter::default()
+    };
+    for (filter, expected) in [
+        (found(Some("call-93ac"), None), 1),
+        (found(None, Some("task-77d0")), 1),
+        (found(Some("call-93ac"), Some("task-77d0")), 1),
+        (found(Some("task-77d0"), None), 0),
+        (found(Some("call-93ad"), None), 0),
+    ] {
+        let listed = listed(&inbox, filter).await;
+        assert_eq!(listed.len(), expected);
+        assert!(listed.iter().all(|listed| listed.id == id));
+    }
+}
+
+#[tokio::test]
+async fn ids_are_never_used_twice() {
+    let folder = Folder::new("ids");
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        let inbox = folder.open();
+        for number in 0..3 {
+            let receivers = Vec::new();
+            seen.push(store(&inbox, NewCallback { receivers, ..callback(&format!("{round} {number}")) }).await);
+        }
+        let purged = inbox.purge(Filter::default(), None, 100, false).await.expect("purged");
+        assert_eq!((purged.matched, purged.next), (3, None));
+    }
+    assert!(seen.is_sorted_by(|one, other| one < other), "{seen:?}");
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_with_what_to_do() {
+    let folder = Folder::new("foreign").with_key(ONE, &[]);
+    folder.open();
+    let change = |sql: &str| {
+        rusqlite::Connection::open(&folder.rules.path).expect("a database").execute_batch(sql).expect("changed");
+    };
+    change("PRAGMA user_version = 99");
+    assert!(refusal(&folder).contains("version 99"));
+    change("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    assert!(refusal(&folder).contains("not a database of the gateway"));
+    for file in ["inbox.db", "inbox.db-wal", "inbox.db-shm"] {
+        let _ = std::fs::remove_file(folder.path.join(file));
+    }
+    std::fs::write(
+        &folder.rules.path,
+        "a letter to my aunt, longer than the header of a database has to be; it is not one, is it? No.",
+    )
+    .expect("written");
+    assert!(refusal(&folder).contains("not a database"));
+}

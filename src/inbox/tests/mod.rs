@@ -1,0 +1,89 @@
+//! The inbox through its own front door: a real folder, a real disk, the real threads.
+//! No test waits for time to pass; what is due later is found by its due time.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::config::InboxKey;
+use crate::secret::Secret;
+
+mod deliveries;
+mod keys;
+
+/// An inbox in a folder of its own, which is removed at the end.
+struct Folder {
+    path: PathBuf,
+    rules: config::Inbox,
+}
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp/inbox").join(unique);
+        let rules = config::Inbox {
+            path: path.join("inbox.db"),
+            retain: Duration::from_secs(14 * 86_400),
+            max_bytes: 1 << 30,
+            key: InboxKey::File(path.join("inbox.key")),
+            old_keys: Vec::new(),
+        };
+        Self { path, rules }
+    }
+
+    fn try_open(&self) -> Result<Inbox, OpenError> {
+        let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+        Inbox::open(&self.rules, &["books".to_owned(), "crm".to_owned()], metrics)
+    }
+
+    fn open(&self) -> Inbox {
+        self.try_open().expect("an inbox")
+    }
+
+    fn with_key(mut self, key: &str, old: &[&str]) -> Self {
+        self.give_keys(key, old);
+        self
+    }
+
+    fn give_keys(&mut self, key: &str, old: &[&str]) {
+        self.rules.key = InboxKey::Given(Secret::new(key));
+        self.rules.old_keys = old.iter().map(|old| Secret::new(*old)).collect();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A callback for `books`.
+fn callback(body: &str) -> NewCallback {
+    NewCallback {
+        source: "calls".into(),
+        receivers: vec!["books".into()],
+        kind: Kind::Call,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        ids: Ids { natural: true, ..Ids::default() },
+        received_ms: clock::wall_millis(),
+    }
+}
+
+async fn store(inbox: &Inbox, callback: NewCallback) -> EntryId {
+    match inbox.append(callback).await {
+        Ok(Appended::Stored(id)) => id,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// The bodies that are leased to a receiver now, as text.
+async fn bodies(inbox: &Inbox, receiver: &str) -> Vec<String> {
+    let leased = inbox.lease(receiver, 100).await.expect("leases");
+    leased.iter().map(|leased| String::from_utf8_lossy(&leased.body).into_owned()).collect()
+}
+
+async fn listed(inbox: &Inbox, filter: Filter) -> Vec<Listed> {
+    inbox.list(filter, None, 1000).await.expect("a list")
+}
