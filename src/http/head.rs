@@ -202,7 +202,8 @@ impl Request {
             return Err(Malformed::Host.into());
         }
         if self.method == Method::CONNECT {
-            return Ok(());
+            let good = target::is_authority(target, framing.host);
+            return if good { Ok(()) } else { Err(Malformed::Target.into()) };
         }
         let (path, query) = target::split(target, framing.host).ok_or(Malformed::Target)?;
         let end = within(target.as_bytes()).end;

@@ -29,6 +29,13 @@ fn behind_authority<'a>(target: &'a str, host: Option<&[u8]>) -> Option<&'a str>
     (is_host && agrees && (path.is_empty() || path.starts_with('/'))).then_some(path)
 }
 
+/// Whether it is the authority form, which only CONNECT has, for the host that was asked.
+pub(super) fn is_authority(target: &str, host: Option<&[u8]>) -> bool {
+    let port = target.rsplit_once(':').map(|(_, port)| port);
+    let has_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    has_port && target.bytes().all(is_of_host) && host.is_none_or(|host| host == target.as_bytes())
+}
+
 /// Whether a byte can stand in a host with its port. What cannot is user information, a second host, a path: all that
 /// somebody might take for a different host.
 pub(super) fn is_of_host(byte: u8) -> bool {
@@ -88,6 +95,17 @@ mod tests {
             ("/a?{\"b\":1}", None),
         ] {
             assert_eq!(split(target, Some(b"g")), expected, "{target}");
+        }
+        for (target, expected) in [
+            ("g:443", true),
+            ("g:", false),
+            ("g", false),
+            ("h:443", false),
+            ("user@g:443", false),
+            ("g:443/a", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_authority(target, Some(target.replace('h', "g").as_bytes())), expected, "{target}");
         }
         assert_eq!(split("http://any/a", None), Some(("/a", None)));
         assert_eq!(split("http://user@any/a", None), None);
