@@ -20,6 +20,7 @@ use callbacks::Callbacks;
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::{self, Config};
+use crate::delivery::Stop;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
 use crate::http::listener::{Drain, Listener, Rules};
@@ -145,13 +146,18 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
-        let mut inbox = None;
+        let (mut inbox, mut deliveries) = (None, None);
         if let Some(callbacks) = self.callbacks {
             server.add_service(callbacks.listener);
             server.add_service(background_service("inbound upkeep", callbacks.upkeep));
             inbox = callbacks.inbox;
+            if let Some(delivery) = callbacks.delivery {
+                deliveries = Some(delivery.stop());
+                server.add_service(background_service("delivery", delivery));
+            }
         }
-        server.run(RunArgs { shutdown_signal: Box::new(Signals { drain: self.drain, grace: self.grace }) });
+        let signals = Signals { drain: self.drain, deliveries, grace: self.grace };
+        server.run(RunArgs { shutdown_signal: Box::new(signals) });
         // Last: whoever took a callback or settles a delivery has ended.
         if let Some(inbox) = inbox {
             inbox.close();
@@ -314,6 +320,7 @@ impl Upkeep {
 /// SIGTERM and SIGINT drain; a second signal ends at once.
 struct Signals {
     drain: Drain,
+    deliveries: Option<Stop>,
     grace: Duration,
 }
 
@@ -330,8 +337,13 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => {}
         }
         tracing::info!(grace_s = self.grace.as_secs(), "draining: no new connections, calls in flight may finish");
+        let deliveries = async {
+            if let Some(deliveries) = &self.deliveries {
+                deliveries.stop(self.grace).await;
+            }
+        };
         let cut = tokio::select! {
-            cut = self.drain.drain(self.grace) => cut,
+            (cut, ()) = async { tokio::join!(self.drain.drain(self.grace), deliveries) } => cut,
             _ = terminate.recv() => 0,
             _ = interrupt.recv() => 0,
         };

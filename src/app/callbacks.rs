@@ -1,4 +1,4 @@
-//! Assembles the half that takes callbacks: the inbox, the sources, the public listener.
+//! Assembles the half that takes callbacks: the inbox, the sources, the public listener, the deliveries.
 //!
 //! What is wrong with it is found at the start, like everything else; afterwards its troubles are its own, and calls go
 //! out whatever becomes of it.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{StartError, unbound};
 use crate::config::{self, Config};
+use crate::delivery::Delivery;
 use crate::envelope::Cipher;
 use crate::http::door::Public;
 use crate::http::listener::{Drain, Listener, Rules};
@@ -30,6 +31,8 @@ pub(super) struct Callbacks {
     pub(super) upkeep: Upkeep,
     /// `None` when every source relays.
     pub(super) inbox: Option<Inbox>,
+    /// `None` without an inbox.
+    pub(super) delivery: Option<Delivery>,
 }
 
 impl Callbacks {
@@ -45,12 +48,13 @@ impl Callbacks {
     ) -> Result<Option<Self>, StartError> {
         let Some(rules) = &config.inbound else { return Ok(None) };
         let names: Vec<_> = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        let inbox = match &config.inbox {
-            Some(rules) => Some(
-                Inbox::open(rules, &names, metrics.clone()).map_err(|error| StartError(format!("[inbox] {error}")))?,
-            ),
-            None => None,
-        };
+        let (mut inbox, mut delivery) = (None, None);
+        if let Some(rules) = &config.inbox {
+            let open = Inbox::open(rules, &names, metrics.clone());
+            let open = open.map_err(|error| StartError(format!("[inbox] {error}")))?;
+            delivery = Some(Delivery::new(&config.receivers, rules.retain, &open, metrics));
+            inbox = Some(open);
+        }
         let tls = match &rules.tls {
             Some(identity) => {
                 let of_tls = |error: &dyn std::fmt::Display| StartError(format!("[inbound] tls: {error}"));
@@ -70,7 +74,7 @@ impl Callbacks {
         metrics.memory_budget.add(rules.memory as i64);
         let upkeep = Upkeep { inbound: inbound.clone(), tls: tls.clone() };
         let listener = listener(rules, inbound, tls.map(|(tls, _)| tls), drain)?;
-        Ok(Some(Self { listener, upkeep, inbox }))
+        Ok(Some(Self { listener, upkeep, inbox, delivery }))
     }
 
     /// Where the platform calls, with the port that port 0 became.

@@ -10,6 +10,7 @@ mod check;
 mod chunks;
 mod config;
 mod connection;
+mod delivery;
 mod demo;
 mod drain;
 mod early;

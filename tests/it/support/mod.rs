@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 mod output;
 pub(crate) mod platform;
 pub(crate) mod random;
+pub(crate) mod receiver;
 pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
