@@ -27,6 +27,7 @@ mod malformed;
 mod memory;
 mod methods;
 mod observe;
+mod operate;
 mod outcomes;
 mod queries;
 mod replays;
