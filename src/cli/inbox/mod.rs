@@ -20,7 +20,7 @@ const STEP: usize = 1000;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file of the gateway; only [admin] of it is used.
+    /// The configuration file of the gateway; only its section admin is used.
     #[arg(long, global = true, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
     /// Where its admin listener is, if not where the configuration says.
