@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use callbacks::Callbacks;
 
-use crate::admin::Admin;
+use crate::admin::{Access, Admin};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::Stop;
@@ -82,9 +82,15 @@ impl Gateway {
             max_header: rules.max_header,
             write_timeout: rules.body_timeout,
         };
+        let ciphers: Vec<_> =
+            accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
+        let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
+            inbound: config.inbound.is_some(),
+            inbox: callbacks.as_ref().and_then(|callbacks| callbacks.inbox.clone()),
+            access: Access::new(&config.admin),
         };
         let outbound = Outbound {
             programs: Programs::new(&config.programs),
@@ -92,12 +98,9 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            series: CallSeries::new(metrics.clone()),
+            series: CallSeries::new(metrics),
             drain: drain.clone(),
         };
-        let ciphers: Vec<_> =
-            accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
-        let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
         Ok(Self {
             outbound: Listener::try_new(
                 "outbound",

@@ -221,8 +221,8 @@ impl Inbox {
         Ok(Batch { matched, next })
     }
 
-    /// Purges at most `most` entries that fit and have nothing waiting. Call it again with what it returns, until that is
-    /// `None`.
+    /// Purges those of at most `most` entries that fit which have nothing waiting; where the filter says waiting, in so many
+    /// words, these too. Call it again with what it returns, until that is `None`.
     ///
     /// # Errors
     /// Nothing of this step is purged then.
@@ -233,13 +233,15 @@ impl Inbox {
         most: usize,
         dry_run: bool,
     ) -> Result<Batch, Unavailable> {
+        let waiting_too = filter.state == Some(State::Waiting);
         let listed = self.list(filter, after, most).await?;
         let next = listed.last().map(|listed| listed.id).filter(|_| listed.len() == most);
         let settled = |listed: &Listed| listed.deliveries.iter().all(|delivery| delivery.state != State::Waiting);
-        let ids: Vec<_> = listed.iter().filter(|listed| settled(listed)).map(|listed| listed.id).collect();
+        let ids: Vec<_> =
+            listed.iter().filter(|listed| waiting_too || settled(listed)).map(|listed| listed.id).collect();
         let matched = match dry_run {
             true => ids.len() as u64,
-            false => self.write(|answer| Job::Purge(ids, answer)).await?,
+            false => self.write(|answer| Job::Purge(ids, waiting_too, answer)).await?,
         };
         Ok(Batch { matched, next })
     }

@@ -71,8 +71,8 @@ pub(super) enum Job {
     Corrupt(Vec<EntryId>),
     /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
-    /// Entries with nothing waiting. Answers how many.
-    Purge(Vec<EntryId>, Answer<u64>),
+    /// Entries with nothing waiting; or whatever waits. Answers how many.
+    Purge(Vec<EntryId>, bool, Answer<u64>),
 }
 
 impl Job {
@@ -95,7 +95,7 @@ impl Job {
         match self {
             Self::Append(_, answer) => drop(answer.send(Err(why))),
             Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
-            Self::Redrive(_, _, answer) | Self::Purge(_, answer) => drop(answer.send(Err(why))),
+            Self::Redrive(_, _, answer) | Self::Purge(_, _, answer) => drop(answer.send(Err(why))),
             Self::Corrupt(_) => {}
         }
     }

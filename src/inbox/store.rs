@@ -354,8 +354,8 @@ impl Store {
         Ok(count)
     }
 
-    /// Purges those of these entries that have nothing waiting.
-    pub(super) fn purge(&mut self, ids: &[EntryId], effects: &mut Effects) -> rusqlite::Result<u64> {
+    /// Purges those of these entries that have nothing waiting; with `waiting_too`, all of them, and what they held up goes on.
+    pub(super) fn purge(&mut self, ids: &[EntryId], waiting_too: bool, effects: &mut Effects) -> rusqlite::Result<u64> {
         let mut count = 0;
         for id in ids {
             let found: Option<(i64, i64)> = self
@@ -364,19 +364,26 @@ impl Store {
                 .query_row([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((state, source)) = found else { continue };
-            let states: Vec<(i64, i64)> = self
+            let deliveries: Vec<(i64, i64, Option<Tag>)> = self
                 .connection
-                .prepare_cached("SELECT receiver, state FROM delivery WHERE entry = ?1")?
-                .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .prepare_cached("SELECT receiver, state, chain FROM delivery WHERE entry = ?1")?
+                .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            if states.iter().any(|(_, state)| *state < delivery::DELIVERED) {
+            if !waiting_too && deliveries.iter().any(|(_, state, _)| *state < delivery::DELIVERED) {
                 continue;
             }
             if state == entry::QUARANTINED {
                 effects.quarantined.push((self.text(source)?, -1));
             }
-            effects.moved.extend(states.into_iter().map(|(receiver, state)| (receiver, Some(state), None)));
             self.delete(*id)?;
+            for (receiver, state, chain) in deliveries {
+                effects.moved.push((receiver, Some(state), None));
+                if let (delivery::WAITING, Some(chain)) = (state, chain)
+                    && self.unblock(receiver, chain, effects)?
+                {
+                    effects.ready.push(self.text(receiver)?);
+                }
+            }
             count += 1;
         }
         Ok(count)

@@ -253,7 +253,7 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             Outcome::Done
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
-        Job::Purge(ids, _) => Outcome::Count(store.purge(ids, effects)?),
+        Job::Purge(ids, waiting_too, _) => Outcome::Count(store.purge(ids, *waiting_too, effects)?),
     })
 }
 
@@ -271,7 +271,7 @@ fn answer(job: Job, outcome: Outcome) {
             }
             let _ = answer.send(Ok(()));
         }
-        (Job::Redrive(_, _, answer) | Job::Purge(_, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
+        (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
         (Job::Corrupt(_), _) => {}
         (job, _) => job.refuse(Unavailable::Full),
     }

@@ -122,3 +122,24 @@ async fn deliveries_of_one_order_key_go_one_after_the_other() {
     assert_eq!(bodies(&inbox, "books").await, ["a3"]);
     assert_eq!(bodies(&inbox, "crm").await, ["a1", "b1"], "another receiver goes at its own speed");
 }
+
+#[tokio::test]
+async fn what_waits_is_purged_only_when_that_is_said_and_then_holds_up_nobody() {
+    let folder = Folder::new("purge-waiting");
+    let inbox = folder.open();
+    let of = |body: &str| NewCallback { ids: Ids { order: Some("a".to_owned()), ..Ids::default() }, ..callback(body) };
+    let first = store(&inbox, of("a1")).await;
+    store(&inbox, of("a2")).await;
+    let leased = inbox.lease("books", 10).await.expect("leases").pop().expect("a1");
+    for filter in [Filter::default(), Filter { id: Some(first), ..Filter::default() }] {
+        assert_eq!(inbox.purge(filter, None, 10, false).await, Ok(Batch { matched: 0, next: None }));
+    }
+    let waiting = Filter { id: Some(first), state: Some(State::Waiting), ..Filter::default() };
+    let one = Ok(Batch { matched: 1, next: None });
+    assert_eq!(inbox.purge(waiting.clone(), None, 10, true).await, one);
+    assert_eq!(listed(&inbox, Filter::default()).await.len(), 2, "that was dry");
+    assert_eq!(inbox.purge(waiting, None, 10, false).await, one);
+    assert_eq!(inbox.settle(&leased, Settlement::Delivered).await, Ok(()), "of nothing");
+    drop(leased);
+    assert_eq!(bodies(&inbox, "books").await, ["a2"]);
+}
