@@ -14,7 +14,7 @@ SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KE
 help:
 	@echo "make demo         a simulated platform, the gateway, four calls (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
-	@echo "make test-crash   200 kills and 200 simulated power cuts under load (a few minutes; as root also a full disk); 100,000 deliveries under faults"
+	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
 	@echo "make bench        the envelope beside OpenSSL (release build)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
