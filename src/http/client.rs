@@ -15,7 +15,6 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_timeout::timeout;
 use rustls::pki_types::CertificateDer;
-use tokio::io::AsyncWriteExt;
 
 use super::answer::{Answer, SendCause};
 use super::pool::Pool;
@@ -311,7 +310,7 @@ impl Sending {
         let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
         let left = wire.written() > 0;
         let gave_up = refused_more && wire.ahead().is_empty();
-        wire.allow_silence(if gave_up { EARLY_ANSWER } else { timeouts.read });
+        wire.allow_silence(Some(if gave_up { EARLY_ANSWER } else { timeouts.read }));
         Answer::read(wire, bodyless, refused_more).await.map_err(|cause| SendError { left, cause })
     }
 
@@ -324,18 +323,13 @@ impl Sending {
         }
         IoSlice::advance_slices(&mut slices, 0);
         let cause = loop {
-            let step = async {
-                if slices.is_empty() {
-                    self.wire.flush().await.map(|()| 0)
-                } else {
-                    self.wire.write_vectored(slices).await
-                }
-            };
+            let last = slices.is_empty();
+            let step = async { if last { self.wire.flush().await } else { self.wire.write_some(&mut slices).await } };
             // The time is for one write, not for the body: a slow line is no failure, a stuck one is.
             match timeout(self.timeouts.write, step).await {
-                Ok(Ok(_)) if slices.is_empty() => return Ok(()),
-                Ok(Ok(0) | Err(_)) => break SendCause::Closed,
-                Ok(Ok(taken)) => IoSlice::advance_slices(&mut slices, taken),
+                Ok(Ok(())) if last => return Ok(()),
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break SendCause::Closed,
                 Err(_) => break SendCause::Timeout,
             }
         };
