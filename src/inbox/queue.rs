@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::entry::{Appended, EntryId, Leased, Settlement, Unavailable};
 use super::filter::Pace;
+use super::lease::Hold;
 use super::vault::Tag;
 
 /// Most jobs that wait: a second's work of a disk that keeps up.
@@ -58,8 +59,8 @@ pub(super) enum Job {
     Quarantine(Box<Quarantine>, Answer<()>),
     /// The lease is given back after the commit, not before.
     Settle(Leased, Settlement, Answer<()>),
-    /// A body that could not be read. Nobody waits.
-    Corrupt(Vec<EntryId>),
+    /// Bodies that could not be read. Nobody waits; the leases end after the commit.
+    Corrupt(Vec<(EntryId, Hold)>),
     /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
     /// Entries with nothing waiting. Answers how many.
