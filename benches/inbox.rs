@@ -1,7 +1,7 @@
 //! How many callbacks a second the inbox puts on disk, and how long one waits for it: 1, 8 and 64 writers, bodies of 1 KiB
 //! with a call id and one receiver. Beside it what bare SQLite does: one table, one insert for each, the same sync.
 //!
-//! `cargo bench --bench inbox -- [seconds=3] [folder=…]`. The folder has to be on a real disk.
+//! `cargo bench --bench inbox -- [seconds=3] [writers=64] [folder=…]`. The folder has to be on a real disk.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on stops")]
 
@@ -30,7 +30,8 @@ fn main() {
         argument("folder=").map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-inbox"), PathBuf::from);
     let lasting = Duration::from_secs_f64(seconds);
     println!("{:<36}{:>12}{:>12}{:>12}{:>12}{:>12}", "", "appends/s", "CPU each", "p50", "p99", "max");
-    for writers in [1, 8, 64] {
+    let only = argument("writers=").map(|text| text.parse::<usize>().expect("writers=<number>"));
+    for writers in [1, 8, 64].into_iter().filter(|writers| only.is_none_or(|only| only == *writers)) {
         for (name, order) in [("inbox", false), ("inbox, with an order key", true)] {
             print(name, writers, appends(&fresh(&folder), writers, lasting, order));
         }

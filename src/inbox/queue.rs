@@ -65,6 +65,9 @@ pub(super) enum Job {
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
     /// Entries with nothing waiting. Answers how many.
     Purge(Vec<EntryId>, Answer<u64>),
+    /// What a disk would do to the writer's connection. Nothing waits.
+    #[cfg(test)]
+    Break(fn(&rusqlite::Connection)),
 }
 
 impl Job {
@@ -89,6 +92,8 @@ impl Job {
             Self::Quarantine(_, answer) | Self::Settle(_, _, answer) => drop(answer.send(Err(why))),
             Self::Redrive(_, _, answer) | Self::Purge(_, answer) => drop(answer.send(Err(why))),
             Self::Corrupt(_) => {}
+            #[cfg(test)]
+            Self::Break(_) => {}
         }
     }
 }

@@ -52,8 +52,8 @@ impl Room {
         is_short && !was_short
     }
 
-    /// Not even a small body fits.
+    /// After something was refused: whether it is too early to say that there is room again.
     pub(super) fn is_full(&self) -> bool {
-        self.used + 2 * BESIDE > self.max
+        self.used + self.max / 128 > self.max
     }
 }

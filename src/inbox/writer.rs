@@ -159,12 +159,13 @@ impl Writer {
                 effects.moved.iter().for_each(|moved| store.census.count(*moved));
                 let full = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full));
                 self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short());
+                if full {
+                    self.purging = true;
+                    self.health(Err(Unavailable::Full));
+                }
                 self.tell(&effects);
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
                     answer(job, outcome);
-                }
-                if full {
-                    self.health(Err(Unavailable::Full));
                 }
                 // As soon as it is short: upkeep would be late.
                 self.purging |= self.room.became_short();
@@ -198,19 +199,19 @@ impl Writer {
         self.shared.metrics.callbacks.inbox_up.set(i64::from(state.is_ok()));
     }
 
-    /// Wakes the receivers and counts.
+    /// Counts and wakes the receivers.
     fn tell(&self, effects: &Effects) {
-        for receiver in &effects.ready {
-            self.shared.desk.counter(receiver).ready();
-        }
-        for (receiver, due_ms) in &effects.ready_at {
-            self.shared.desk.counter(receiver).ready_at(*due_ms);
-        }
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.corrupt.inc_by(effects.corrupt);
         callbacks.purged.inc_by(effects.purged);
         for receiver in &effects.unreadable {
             callbacks.dead.with_label_values(&[&**receiver, "unreadable"]).inc();
+        }
+        for receiver in &effects.ready {
+            self.shared.desk.counter(receiver).ready();
+        }
+        for (receiver, due_ms) in &effects.ready_at {
+            self.shared.desk.counter(receiver).ready_at(*due_ms);
         }
     }
 
@@ -350,6 +351,11 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
         Job::Purge(ids, _) => Outcome::Count(store.purge(ids, effects)?),
+        #[cfg(test)]
+        Job::Break(damage) => {
+            damage(&store.connection);
+            Outcome::Done
+        }
     })
 }
 
