@@ -2,6 +2,8 @@
 //!
 //! Everything that can be wrong is found here, before the first connection is accepted.
 
+mod callbacks;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,12 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, Shut
 use pingora::services::background::{BackgroundService, background_service};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::Admin;
+use callbacks::Callbacks;
+
+use crate::admin::{Access, Admin};
 use crate::clock;
 use crate::config::{self, Config};
+use crate::delivery::Stop;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
 use crate::http::listener::{Drain, Listener, Rules};
@@ -38,6 +43,7 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Gateway {
     outbound: Listener<Outbound>,
     admin: Listener<Admin>,
+    callbacks: Option<Callbacks>,
     upkeep: Upkeep,
     drain: Drain,
     grace: Duration,
@@ -76,9 +82,15 @@ impl Gateway {
             max_header: rules.max_header,
             write_timeout: rules.body_timeout,
         };
+        let ciphers: Vec<_> =
+            accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
+        let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
+            inbound: config.inbound.is_some(),
+            inbox: callbacks.as_ref().and_then(|callbacks| callbacks.inbox.clone()),
+            access: Access::new(&config.admin),
         };
         let outbound = Outbound {
             programs: Programs::new(&config.programs),
@@ -89,11 +101,6 @@ impl Gateway {
             series: CallSeries::new(metrics),
             drain: drain.clone(),
         };
-        let bind = |name: &str, address: SocketAddr, error: std::io::Error| {
-            StartError(format!(
-                "[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"
-            ))
-        };
         Ok(Self {
             outbound: Listener::try_new(
                 "outbound",
@@ -103,7 +110,7 @@ impl Gateway {
                 rules.threads,
                 drain.clone(),
             )
-            .map_err(|error| bind("outbound", rules.listen, error))?,
+            .map_err(|error| unbound("outbound", rules.listen, &error))?,
             admin: Listener::try_new(
                 "admin",
                 config.admin.listen,
@@ -112,16 +119,18 @@ impl Gateway {
                 1,
                 drain.clone(),
             )
-            .map_err(|error| bind("admin", config.admin.listen, error))?,
+            .map_err(|error| unbound("admin", config.admin.listen, &error))?,
+            callbacks,
             upkeep: Upkeep { accounts },
             drain,
             grace: rules.grace,
         })
     }
 
-    /// Where programs call and where operators look, with the ports that port 0 became.
-    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.outbound.address()?, self.admin.address()?))
+    /// Where programs call, where operators look and where the platform calls back, with the ports that port 0 became.
+    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
+        let inbound = self.callbacks.as_ref().map(Callbacks::address).transpose()?;
+        Ok((self.outbound.address()?, self.admin.address()?, inbound))
     }
 
     /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period.
@@ -140,8 +149,27 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
-        server.run(RunArgs { shutdown_signal: Box::new(Signals { drain: self.drain, grace: self.grace }) });
+        let (mut inbox, mut deliveries) = (None, None);
+        if let Some(callbacks) = self.callbacks {
+            server.add_service(callbacks.listener);
+            server.add_service(background_service("inbound upkeep", callbacks.upkeep));
+            inbox = callbacks.inbox;
+            if let Some(delivery) = callbacks.delivery {
+                deliveries = Some(delivery.stop());
+                server.add_service(background_service("delivery", delivery));
+            }
+        }
+        let signals = Signals { drain: self.drain, deliveries, grace: self.grace };
+        server.run(RunArgs { shutdown_signal: Box::new(signals) });
+        // Last: whoever took a callback or settles a delivery has ended.
+        if let Some(inbox) = inbox {
+            inbox.close();
+        }
     }
+}
+
+fn unbound(name: &str, address: SocketAddr, error: &std::io::Error) -> StartError {
+    StartError(format!("[{name}] listen = \"{address}\" cannot be bound ({error}); free the port or choose another"))
 }
 
 /// Everything that is wrong with a configuration beyond its text; on success each account's cipher.
@@ -295,6 +323,7 @@ impl Upkeep {
 /// SIGTERM and SIGINT drain; a second signal ends at once.
 struct Signals {
     drain: Drain,
+    deliveries: Option<Stop>,
     grace: Duration,
 }
 
@@ -311,8 +340,13 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => {}
         }
         tracing::info!(grace_s = self.grace.as_secs(), "draining: no new connections, calls in flight may finish");
+        let deliveries = async {
+            if let Some(deliveries) = &self.deliveries {
+                deliveries.stop(self.grace).await;
+            }
+        };
         let cut = tokio::select! {
-            cut = self.drain.drain(self.grace) => cut,
+            (cut, ()) = async { tokio::join!(self.drain.drain(self.grace), deliveries) } => cut,
             _ = terminate.recv() => 0,
             _ = interrupt.recv() => 0,
         };

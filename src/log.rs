@@ -137,18 +137,25 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// Writes the line of one call. It says what an event of the target `call` would, at a tenth of the price of one with
 /// as many fields, which is a twentieth of a small call.
 pub(crate) fn call(fill: impl FnOnce(&mut CallLine<'_>)) {
+    line("\",\"level\":\"INFO\",\"target\":\"call\"", " INFO  call", fill);
+}
+
+/// Writes the line of one callback, of the target `callback`.
+pub(crate) fn callback(fill: impl FnOnce(&mut CallLine<'_>)) {
+    line("\",\"level\":\"INFO\",\"target\":\"callback\"", " INFO  callback", fill);
+}
+
+/// Writes a line whose beginning, behind the time, is `json` or `human`.
+fn line(json: &str, human: &str, fill: impl FnOnce(&mut CallLine<'_>)) {
     if let Some(lines) = LINES.get() {
         lines.write(|out, time| {
             out.reserve(CALL_LINE);
-            let json = lines.format == LogFormat::Json;
-            let (before, after, end): (&str, &str, &str) = match json {
-                true => ("{\"time\":\"", "\",\"level\":\"INFO\",\"target\":\"call\"", "}\n"),
-                false => ("", " INFO  call", "\n"),
-            };
+            let is_json = lines.format == LogFormat::Json;
+            let (before, after, end) = if is_json { ("{\"time\":\"", json, "}\n") } else { ("", human, "\n") };
             for part in [before, time, after] {
                 out.extend_from_slice(part.as_bytes());
             }
-            let mut line = CallLine { out, json };
+            let mut line = CallLine { out, json: is_json };
             fill(&mut line);
             line.out.extend_from_slice(end.as_bytes());
         });

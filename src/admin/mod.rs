@@ -1,56 +1,72 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us.
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, and the inbox for
+//! operators.
 //!
-//! It reads state and changes none. Readiness is per face, because a trouble of one never takes the
-//! other down.
+//! It reads state; only the pages of the inbox change any, and only for who may. Readiness is per face, because a trouble of
+//! one never takes the other down.
+
+mod access;
+mod inbox;
+mod page;
+mod question;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{Method, header};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::server::HttpSession;
+use http::Method;
+use serde_json::json;
 
+pub(crate) use access::Access;
+
+use crate::http::head;
 use crate::http::listener::{After, App, HeaderFault};
+use crate::http::session::Session;
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
+use page::{Page, Request};
+
+/// What somebody is told who asks for another page.
+const PAGES: &str =
+    "Pages here: /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and where callbacks are stored /inbox.";
 
 /// What operators may look at.
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Each account's name and the token it has to hold.
     pub(crate) tokens: Vec<(String, Cache<HttpLogin>)>,
+    /// Whether the platform calls back.
+    pub(crate) inbound: bool,
+    /// Where callbacks are stored, if they are.
+    pub(crate) inbox: Option<Inbox>,
+    /// Who may look into the inbox.
+    pub(crate) access: Access,
 }
-
-/// One page.
-struct Page {
-    status: u16,
-    content_type: &'static str,
-    body: Vec<u8>,
-}
-
-const JSON: &str = "application/json";
 
 impl Admin {
-    fn page(&self, method: &Method, path: &str) -> Page {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Page::json(405, serde_json::json!({"message": "Only GET and HEAD are answered here."}));
+    /// Nothing when the request may be answered with its page; before its body is read.
+    fn admit(&self, request: &Request) -> Result<(), Page> {
+        if is_of_inbox(&request.path) {
+            return self.access.check(request);
         }
-        match path {
-            "/metrics" => Page {
-                status: 200,
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.metrics.encode(),
-            },
-            "/livez" => Page::json(200, serde_json::json!({"live": true})),
+        match request.method {
+            Method::GET | Method::HEAD => Ok(()),
+            _ => Err(Page::only("GET, HEAD")),
+        }
+    }
+
+    async fn page(&self, request: &Request) -> Page {
+        match request.path.as_str() {
+            "/metrics" => Page::written(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.encode()),
+            "/livez" => Page::json(200, &json!({"live": true})),
             "/readyz" | "/readyz/outbound" => self.outbound(),
-            "/readyz/inbound" => Page::json(
-                404,
-                serde_json::json!({"message": "This gateway has no inbound listener, so there is nothing to be ready."}),
-            ),
-            _ => Page::json(
-                404,
-                serde_json::json!({"message": "Pages here: /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound."}),
-            ),
+            "/readyz/inbound" => self.inbound(),
+            path => {
+                let page = match &self.inbox {
+                    Some(inbox) if is_of_inbox(path) => inbox::page(inbox, request).await,
+                    _ => None,
+                };
+                page.unwrap_or_else(|| Page::message(404, PAGES))
+            }
         }
     }
 
@@ -61,41 +77,44 @@ impl Admin {
             .iter()
             .map(|(name, tokens)| {
                 let state = match tokens.held() {
-                    Ok(held) => serde_json::json!({"ready": true, "token_seconds_left": held.life.as_secs()}),
-                    Err(absent) => serde_json::json!({"ready": false, "reason": absent.reason()}),
+                    Ok(held) => json!({"ready": true, "token_seconds_left": held.life.as_secs()}),
+                    Err(absent) => json!({"ready": false, "reason": absent.reason()}),
                 };
                 (name.clone(), state)
             })
             .collect();
         let ready = accounts.values().all(|state| state["ready"] == true);
-        Page::json(if ready { 200 } else { 503 }, serde_json::json!({"ready": ready, "accounts": accounts}))
+        Page::json(if ready { 200 } else { 503 }, &json!({"ready": ready, "accounts": accounts}))
+    }
+
+    /// Ready when the inbox takes callbacks; without one they are passed on while the platform waits.
+    fn inbound(&self) -> Page {
+        if !self.inbound {
+            return Page::message(404, "This gateway has no inbound listener, so there is nothing to be ready.");
+        }
+        match self.inbox.as_ref().map_or(Ok(()), Inbox::check) {
+            Ok(()) => Page::json(200, &json!({"ready": true})),
+            Err(why) => Page::json(503, &json!({"ready": false, "reason": why.word()})),
+        }
     }
 }
 
-impl Page {
-    fn json(status: u16, body: serde_json::Value) -> Self {
-        Self { status, content_type: JSON, body: body.to_string().into_bytes() }
-    }
-
-    async fn write(self, session: &mut HttpSession) -> pingora::Result<()> {
-        let mut head = ResponseHeader::build(self.status, Some(4))?;
-        head.append_header(header::CONTENT_TYPE, self.content_type)?;
-        head.append_header(header::CONTENT_LENGTH, self.body.len())?;
-        head.append_header(header::CACHE_CONTROL, "no-store")?;
-        if self.status == 405 {
-            head.append_header(header::ALLOW, "GET, HEAD")?;
-        }
-        session.write_response_header(Box::new(head)).await?;
-        session.write_body(&self.body).await?;
-        session.finish_body().await?;
-        Ok(())
-    }
+/// Whether a path is one of the pages that [`Access`] guards.
+fn is_of_inbox(path: &str) -> bool {
+    path.strip_prefix("/inbox").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
-        let request = session.req_header();
-        let page = self.page(&request.method, request.uri.path());
+    async fn serve(self: &Arc<Self>, head: &head::Request, session: &mut Session, _: IpAddr) -> After {
+        let mut request = Request::of(head);
+        let admitted = match self.admit(&request) {
+            Ok(()) => request.read_body(session).await,
+            refused => refused,
+        };
+        let page = match admitted {
+            Ok(()) => self.page(&request).await,
+            Err(refused) => refused,
+        };
         let unread = !session.is_body_done();
         match page.write(session).await {
             Ok(()) if unread => After::Linger,
@@ -104,14 +123,13 @@ impl App for Admin {
         }
     }
 
-    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, _: &head::Request, session: &mut Session, fault: HeaderFault) {
         let status = match fault {
             HeaderFault::TooSlow => 408,
             HeaderFault::TooLarge => 431,
-            HeaderFault::Malformed => 400,
+            HeaderFault::Malformed(_) => 400,
         };
-        let page =
-            Page::json(status, serde_json::json!({"message": "The request header is not one this listener reads."}));
+        let page = Page::message(status, "The request header is not one this listener reads.");
         let _ = page.write(session).await;
     }
 }

@@ -35,8 +35,9 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if let Ok((outbound, admin)) = gateway.addresses() {
-        tracing::info!(%outbound, %admin, version = env!("CARGO_PKG_VERSION"), "listening");
+    if let Ok((outbound, admin, inbound)) = gateway.addresses() {
+        let inbound = inbound.map(tracing::field::display);
+        tracing::info!(%outbound, %admin, inbound, version = env!("CARGO_PKG_VERSION"), "listening");
     }
     gateway.run();
     ExitCode::SUCCESS

@@ -123,6 +123,9 @@ pub struct Receiver {
     pub concurrency: usize,
     /// From the start of an attempt to the end of its answer.
     pub timeout: Duration,
+    /// How long to wait after the first attempt that failed, after the second, and so on; the last wait repeats until the
+    /// callback is older than [`Inbox::retain`]. Never empty.
+    pub retry: Vec<Duration>,
     /// Statuses that make a callback a dead letter at once; 410 always does.
     pub bury: Vec<u16>,
     /// The callbacks it takes; `None`: all.

@@ -20,6 +20,11 @@ const WRITTEN_AS_BASE64: &[u8] = b"whsec_";
 /// Bytes a signing secret should have at least, as Standard Webhooks says.
 const LEAST_SECRET: usize = 24;
 
+/// Waits after attempts that failed, in seconds: 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 3 h, 6 h, 12 h, then daily.
+const RETRY: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
+/// Most waits of a schedule.
+const MOST_WAITS: usize = 64;
+
 /// Checks one receiver; what is unwise goes to the warnings.
 pub(super) fn receiver(given: &Given<file::Receiver>, around: &mut Surroundings<'_>) -> Result<Receiver, Fault> {
     let written = &given.value;
@@ -62,6 +67,7 @@ pub(super) fn receiver(given: &Given<file::Receiver>, around: &mut Surroundings<
         headers: written.headers.as_ref().map_or(Ok(Vec::new()), |given| headers::of_receiver(given, around))?,
         concurrency: count(written.concurrency.as_ref(), 1..=1024, 16)?,
         timeout: positive(written.timeout.as_ref(), Duration::from_secs(15))?,
+        retry: retry(written.retry.as_ref())?,
         bury: bury(written.bury.as_ref())?,
         when: written.when.as_ref().map(when).transpose()?,
     })
@@ -84,6 +90,18 @@ fn signing_secret(given: &Given<file::Reference>, around: &mut Surroundings<'_>)
         )));
     }
     Ok(secret)
+}
+
+/// The waits after attempts that failed.
+fn retry(given: Option<&Given<Vec<Given<Duration>>>>) -> Result<Vec<Duration>, Fault> {
+    let Some(given) = given else { return Ok(RETRY.map(Duration::from_secs).to_vec()) };
+    if !(1..=MOST_WAITS).contains(&given.value.len()) {
+        return Err(given.fault(format!(
+            "holds {} waits; write one to {MOST_WAITS}, such as [\"5s\", \"1m\", \"1h\"]; the last one repeats",
+            given.value.len()
+        )));
+    }
+    given.value.iter().map(|wait| positive(Some(wait), Duration::from_secs(5))).collect()
 }
 
 /// Statuses that bury. 429 and 503 ask to come again, 2xx is a delivery, and 1xx is no answer.

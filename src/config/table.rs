@@ -121,6 +121,17 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// `["5s", "1m"]`, each with its own place.
+    pub(super) fn durations(&mut self, key: &'static str) -> Result<Option<Given<Vec<Given<Duration>>>>, Fault> {
+        let Some(given) = self.texts(key)? else { return Ok(None) };
+        let items = given.value.iter().map(|item| match units::duration(&item.value) {
+            Ok(duration) => Ok(item.with(duration)),
+            Err(rest) => Err(item.fault(rest)),
+        });
+        let value = items.collect::<Result<_, _>>()?;
+        Ok(Some(given.with(value)))
+    }
+
     fn list<T>(
         &mut self,
         key: &'static str,

@@ -6,12 +6,15 @@
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod door;
+mod framing;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod listener;
 mod patience;
 mod pool;
 pub(crate) mod request;
-#[cfg_attr(not(test), expect(dead_code, reason = "for the listener of callbacks, which comes next"))]
+pub(crate) mod response;
+pub(crate) mod session;
+mod target;
 pub(crate) mod tls;
 pub(crate) mod wire;

@@ -1,7 +1,7 @@
 //! TLS of a listener: the certificate it shows, which can be replaced while it runs.
 //!
-//! A new pair is checked before it takes the place of the old one, so that a broken file breaks no connection. It
-//! reads no file: the bytes come from the configuration.
+//! It reads no file: a pair comes from the configuration, which has checked it, so that a broken file breaks no
+//! connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TransportStream;
 use rustls::ServerConfig;
-use rustls::crypto::ring::{default_provider, sign::any_supported_type};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use crate::config::IdentityPair;
 
 /// TLS with a certificate.
 pub(crate) struct Tls {
@@ -26,42 +27,42 @@ pub(crate) struct Tls {
 /// The certificate that new connections are shown.
 struct Shown(ArcSwap<CertifiedKey>);
 
-/// Why a pair cannot be shown: the end of a sentence.
+/// No certificate can be shown: the end of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PairError {
-    /// No certificate in the chain's file, or one that is not one.
-    Certificate,
-    /// No private key that can sign.
+pub(crate) enum TlsError {
+    /// The key cannot sign.
     Key,
-    /// Key and certificate belong to different pairs.
-    Mismatch,
     /// The library refuses its own defaults.
     Protocol,
 }
 
 impl Tls {
-    /// TLS 1.2 and 1.3 for HTTP/1.1, showing this chain (PEM) with its key (PEM).
+    /// TLS 1.2 and 1.3 for HTTP/1.1, showing this pair.
     ///
     /// # Errors
-    /// What is wrong with the pair.
-    pub(crate) fn try_new(chain: &[u8], key: &[u8]) -> Result<Self, PairError> {
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(pair(chain, key)?)));
+    /// See [`TlsError`].
+    pub(crate) fn try_new(pair: IdentityPair) -> Result<Self, TlsError> {
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(certified(pair)?)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|_| PairError::Protocol)?
+            .map_err(|_| TlsError::Protocol)?
             .with_no_client_auth()
             .with_cert_resolver(shown.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { acceptor: Acceptor::from_server_config(Arc::new(config)), shown })
     }
 
-    /// Shows another pair from now on. Connections that are there keep theirs.
+    /// Shows this pair from now on; connections that are there keep theirs. Whether it is another one: a chain has only
+    /// one key that belongs to it.
     ///
     /// # Errors
-    /// What is wrong with the pair; then the former one stays.
-    pub(crate) fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), PairError> {
-        self.shown.0.store(Arc::new(pair(chain, key)?));
-        Ok(())
+    /// See [`TlsError`]; then the former one stays.
+    pub(crate) fn replace(&self, pair: IdentityPair) -> Result<bool, TlsError> {
+        if self.shown.0.load().cert == pair.chain {
+            return Ok(false);
+        }
+        self.shown.0.store(Arc::new(certified(pair)?));
+        Ok(true)
     }
 
     /// `None` when the peer did not manage.
@@ -83,61 +84,18 @@ impl fmt::Debug for Shown {
     }
 }
 
-impl fmt::Display for PairError {
+impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Certificate => "the certificate's file holds no chain of PEM certificates",
-            Self::Key => "the key's file holds no PEM private key that can sign",
-            Self::Mismatch => "the key does not belong to the certificate",
-            Self::Protocol => "the TLS library refuses its defaults",
+            Self::Key => "the key cannot sign; name an RSA, ECDSA or Ed25519 key",
+            Self::Protocol => "the TLS library refuses its defaults; this is a bug of the gateway",
         })
     }
 }
 
-impl std::error::Error for PairError {}
+impl std::error::Error for TlsError {}
 
-fn pair(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, PairError> {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|_| PairError::Certificate)?;
-    if chain.is_empty() {
-        return Err(PairError::Certificate);
-    }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PairError::Key)?;
-    let pair = CertifiedKey::new(chain, any_supported_type(&key).map_err(|_| PairError::Key)?);
-    match pair.keys_match() {
-        Ok(()) => Ok(pair),
-        // A kind of key that cannot be compared; the first handshake tells.
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(PairError::Mismatch),
-        Err(_) => Err(PairError::Certificate),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn made() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(["gateway".to_owned()]).expect("a certificate");
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    }
-
-    #[test]
-    fn a_pair_has_to_be_one_before_it_is_shown() {
-        let ((chain, key), (other, other_key)) = (made(), made());
-        let tls = Tls::try_new(chain.as_bytes(), key.as_bytes()).expect("a pair");
-        let shown = tls.shown.0.load_full();
-        for (chain, key, error) in [
-            ("", key.as_str(), PairError::Certificate),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key, PairError::Certificate),
-            (&chain, "", PairError::Key),
-            (&chain, &chain, PairError::Key),
-            (&chain, &other_key, PairError::Mismatch),
-        ] {
-            assert_eq!(tls.replace(chain.as_bytes(), key.as_bytes()), Err(error));
-            assert!(Arc::ptr_eq(&shown, &tls.shown.0.load_full()), "the former one stays");
-        }
-        tls.replace(other.as_bytes(), other_key.as_bytes()).expect("a pair");
-        assert_ne!(shown.cert, tls.shown.0.load_full().cert);
-    }
+fn certified(pair: IdentityPair) -> Result<CertifiedKey, TlsError> {
+    let key = any_supported_type(&pair.key).map_err(|_| TlsError::Key)?;
+    Ok(CertifiedKey::new(pair.chain, key))
 }

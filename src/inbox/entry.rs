@@ -246,7 +246,7 @@ pub struct Leased {
     /// The opened body.
     pub body: Bytes,
     /// Gives the lease back.
-    pub(super) hold: Hold,
+    pub(super) hold: Arc<Hold>,
 }
 
 impl fmt::Debug for Leased {

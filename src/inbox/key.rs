@@ -81,6 +81,21 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     fs::File::open(directory(path))?.sync_all()
 }
 
+/// Makes a directory with those above it. Each name is on disk before this returns: a database that is synced in a
+/// directory whose own name is not would vanish with it.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = self::directory(directory);
+    make_directory(above)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::File::open(above)?.sync_all()
+}
+
 /// The directory of a file.
 pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

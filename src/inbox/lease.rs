@@ -4,6 +4,7 @@
 //! It never touches the disk, and its lock is held for a few instructions only.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl Counter {
 
     /// Leases it; `None` when somebody has it.
     pub(super) fn take(self: &Arc<Self>, id: EntryId) -> Option<Hold> {
-        self.lock().leased.insert(id).then(|| Hold { counter: self.clone(), id, settled: false })
+        self.lock().leased.insert(id).then(|| Hold { counter: self.clone(), id, settled: AtomicBool::new(false) })
     }
 
     /// Ends when something may be due.
@@ -154,28 +155,29 @@ impl Counter {
     }
 }
 
-/// A leased delivery, in the hand of one. Dropped, it is given back.
+/// A leased delivery. Dropped, it is given back.
 pub(super) struct Hold {
     counter: Arc<Counter>,
     id: EntryId,
     /// Nothing of it is due any more.
-    settled: bool,
+    settled: AtomicBool,
 }
 
 impl Hold {
     /// The delivery was settled on disk: it ends without being given back.
-    pub(super) fn settle(mut self) {
-        self.settled = true;
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        let settled = *self.settled.get_mut();
         let mut due = self.counter.lock();
         due.leased.remove(&self.id);
-        due.maybe |= !self.settled;
+        due.maybe |= !settled;
         drop(due);
-        if !self.settled {
+        if !settled {
             self.counter.changed.notify_waiters();
         }
     }

@@ -35,7 +35,7 @@ pub use opening::OpenError;
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
-use queue::{Answer, Append, Job, Quarantine};
+use queue::{Answer, Append, Job, Quarantine, Settle};
 use reading::Reader;
 use vault::{Tagged, Vault};
 use writer::Shared;
@@ -135,7 +135,7 @@ impl Inbox {
                     unreadable.push((id, hold));
                     continue;
                 };
-                let (receiver, attempt) = (asked.name().clone(), attempts + 1);
+                let (receiver, attempt, hold) = (asked.name().clone(), attempts + 1, Arc::new(hold));
                 let body = Bytes::from(body);
                 leased.push(Leased { id, receiver, source, kind, attempt, received_ms, redriven, body, hold });
             }
@@ -161,9 +161,12 @@ impl Inbox {
     /// Records how an attempt ended. Returns once that is synced.
     ///
     /// # Errors
-    /// The lease is given back, and the delivery is made again.
-    pub async fn settle(&self, leased: Leased, settlement: Settlement) -> Result<(), Unavailable> {
-        self.write(|answer| Job::Settle(leased, settlement, answer)).await
+    /// Nothing is recorded. The lease stays, so that nobody makes the delivery again while settling it is tried again;
+    /// dropping it gives it back.
+    pub async fn settle(&self, leased: &Leased, settlement: Settlement) -> Result<(), Unavailable> {
+        let Leased { id, receiver, hold, .. } = leased;
+        let settle = Settle { id: *id, receiver: receiver.clone(), settlement, hold: hold.clone() };
+        self.write(|answer| Job::Settle(settle, answer)).await
     }
 
     /// Whether callbacks are taken.
@@ -222,8 +225,8 @@ impl Inbox {
         Ok(Batch { matched, next })
     }
 
-    /// Purges at most `most` entries that fit and have nothing waiting. Call it again with what it returns, until that is
-    /// `None`.
+    /// Purges those of at most `most` entries that fit which have nothing waiting; where the filter says waiting, in so many
+    /// words, these too. Call it again with what it returns, until that is `None`.
     ///
     /// # Errors
     /// Nothing of this step is purged then.
@@ -234,13 +237,15 @@ impl Inbox {
         most: usize,
         dry_run: bool,
     ) -> Result<Batch, Unavailable> {
+        let waiting_too = filter.state == Some(State::Waiting);
         let listed = self.list(filter, after, most).await?;
         let next = listed.last().map(|listed| listed.id).filter(|_| listed.len() == most);
         let settled = |listed: &Listed| listed.deliveries.iter().all(|delivery| delivery.state != State::Waiting);
-        let ids: Vec<_> = listed.iter().filter(|listed| settled(listed)).map(|listed| listed.id).collect();
+        let ids: Vec<_> =
+            listed.iter().filter(|listed| waiting_too || settled(listed)).map(|listed| listed.id).collect();
         let matched = match dry_run {
             true => ids.len() as u64,
-            false => self.write(|answer| Job::Purge(ids, answer)).await?,
+            false => self.write(|answer| Job::Purge(ids, waiting_too, answer)).await?,
         };
         Ok(Batch { matched, next })
     }

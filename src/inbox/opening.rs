@@ -103,7 +103,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> String {
 /// Makes the directory and locks the file beside the database. The lock ends with the file, also after a crash.
 fn lock(path: &Path) -> Result<File, String> {
     let open = || -> std::io::Result<File> {
-        fs::create_dir_all(key::directory(path))?;
+        key::make_directory(key::directory(path))?;
         fs::OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, ".lock"))
     };
     let file = open().map_err(|error| unusable(path, &error))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::entry::{Appended, EntryId, Leased, Settlement, Unavailable};
+use super::entry::{Appended, EntryId, Settlement, Unavailable};
 use super::filter::Pace;
 use super::lease::Hold;
 use super::vault::Tag;
@@ -53,18 +53,26 @@ pub(super) struct Quarantine {
     pub(super) sealed: Vec<u8>,
 }
 
+/// A leased delivery that is to be settled. It holds the lease, too: whoever asked for this may go away.
+pub(super) struct Settle {
+    pub(super) id: EntryId,
+    pub(super) receiver: std::sync::Arc<str>,
+    pub(super) settlement: Settlement,
+    pub(super) hold: std::sync::Arc<Hold>,
+}
+
 /// One thing to write.
 pub(super) enum Job {
     Append(Box<Append>, Answer<Appended>),
     Quarantine(Box<Quarantine>, Answer<()>),
     /// The lease is given back after the commit, not before.
-    Settle(Leased, Settlement, Answer<()>),
+    Settle(Settle, Answer<()>),
     /// Bodies that could not be read. Nobody waits; the leases end after the commit.
     Corrupt(Vec<(EntryId, Hold)>),
     /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
-    /// Entries with nothing waiting. Answers how many.
-    Purge(Vec<EntryId>, Answer<u64>),
+    /// Entries with nothing waiting; or whatever waits. Answers how many.
+    Purge(Vec<EntryId>, bool, Answer<u64>),
     /// What a disk would do to the writer's connection. Nothing waits.
     #[cfg(test)]
     Break(fn(&rusqlite::Connection)),
@@ -89,8 +97,8 @@ impl Job {
         // Who went away needs no answer.
         match self {
             Self::Append(_, answer) => drop(answer.send(Err(why))),
-            Self::Quarantine(_, answer) | Self::Settle(_, _, answer) => drop(answer.send(Err(why))),
-            Self::Redrive(_, _, answer) | Self::Purge(_, answer) => drop(answer.send(Err(why))),
+            Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
+            Self::Redrive(_, _, answer) | Self::Purge(_, _, answer) => drop(answer.send(Err(why))),
             Self::Corrupt(_) => {}
             #[cfg(test)]
             Self::Break(_) => {}

@@ -380,27 +380,32 @@ impl Store {
             .take_while(|row| row.as_ref().map_or(true, |(_, received)| *received < until))
             .map(|row| row.map(|(id, _)| id))
             .collect::<rusqlite::Result<_>>()?;
-        let purged = self.purge(&oldest, effects)?;
+        let purged = self.purge(&oldest, false, effects)?;
         effects.purged += purged;
         Ok(purged)
     }
 
-    /// Purges those of these entries that have nothing waiting.
-    pub(super) fn purge(&mut self, ids: &[EntryId], effects: &mut Effects) -> rusqlite::Result<u64> {
+    /// Purges those of these entries that have nothing waiting; with `waiting_too`, all of them, and what they held up goes on.
+    pub(super) fn purge(&mut self, ids: &[EntryId], waiting_too: bool, effects: &mut Effects) -> rusqlite::Result<u64> {
         let mut count = 0;
         for id in ids {
-            let states: Vec<(i64, i64)> = self
+            let deliveries: Vec<(i64, i64, Option<Tag>)> = self
                 .connection
-                .prepare_cached("SELECT receiver, state FROM delivery WHERE entry = ?1")?
-                .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .prepare_cached("SELECT receiver, state, chain FROM delivery WHERE entry = ?1")?
+                .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            if states.iter().any(|(_, state)| *state < delivery::DELIVERED) {
+            if !waiting_too && deliveries.iter().any(|(_, state, _)| *state < delivery::DELIVERED) {
                 continue;
             }
-            for (receiver, state) in states {
-                effects.moved(*id, receiver, Some(state), None);
-            }
             count += u64::from(self.delete(*id)?);
+            for (receiver, state, chain) in deliveries {
+                effects.moved(*id, receiver, Some(state), None);
+                if let (delivery::WAITING, Some(chain)) = (state, chain)
+                    && self.unblock(receiver, chain)?
+                {
+                    effects.ready.push(self.text(receiver)?);
+                }
+            }
         }
         Ok(count)
     }

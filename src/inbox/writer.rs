@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 
 use super::checkpoint::{self, Progress};
-use super::entry::{Appended, Unavailable};
+use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
 use super::health::Health;
 use super::lease::Desk;
@@ -339,8 +339,8 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             store.quarantine(quarantine)?;
             Outcome::Done
         }
-        Job::Settle(leased, settlement, _) => {
-            store.settle(leased.id, &leased.receiver, *settlement, now_ms, effects)?;
+        Job::Settle(settle, _) => {
+            store.settle(settle.id, &settle.receiver, settle.settlement, now_ms, effects)?;
             Outcome::Done
         }
         Job::Corrupt(entries) => {
@@ -350,7 +350,7 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             Outcome::Done
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
-        Job::Purge(ids, _) => Outcome::Count(store.purge(ids, effects)?),
+        Job::Purge(ids, waiting_too, _) => Outcome::Count(store.purge(ids, *waiting_too, effects)?),
         #[cfg(test)]
         Job::Break(damage) => {
             damage(&store.connection);
@@ -366,11 +366,14 @@ fn answer(job: Job, outcome: Outcome) {
         (Job::Quarantine(_, answer), Outcome::Done) => {
             let _ = answer.send(Ok(()));
         }
-        (Job::Settle(leased, _, answer), Outcome::Done) => {
-            leased.hold.settle();
+        (Job::Settle(settle, answer), Outcome::Done) => {
+            // One that is tried again is looked for when its lease ends: it may have become due while it was held.
+            if !matches!(settle.settlement, Settlement::Retry { .. }) {
+                settle.hold.settle();
+            }
             let _ = answer.send(Ok(()));
         }
-        (Job::Redrive(_, _, answer) | Job::Purge(_, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
+        (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
         (Job::Corrupt(entries), _) => entries.into_iter().for_each(|(_, hold)| hold.settle()),
         (job, _) => job.refuse(Unavailable::Full),
     }

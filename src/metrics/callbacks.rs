@@ -16,7 +16,7 @@ pub struct Callbacks {
     pub received: IntCounterVec,
     /// Bodies that could not be opened, by reason.
     pub unopened: IntCounterVec,
-    /// From the first byte of a callback to its answer.
+    /// From the header of a callback to its 200.
     pub acknowledge_seconds: Histogram,
     /// Bytes of callback bodies as they arrived.
     pub bytes: IntCounterVec,
@@ -67,7 +67,7 @@ impl Callbacks {
                 &["source", "reason"],
             )?,
             acknowledge_seconds: declare
-                .histogram("callback_acknowledge_seconds", "From the first byte of a callback to its answer.")?,
+                .histogram("callback_acknowledge_seconds", "From the header of a callback to its 200.")?,
             bytes: declare.counters(
                 "callback_bytes_total",
                 "Bytes of callback bodies as they arrived.",

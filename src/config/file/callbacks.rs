@@ -119,6 +119,7 @@ pub(in crate::config) struct Receiver {
     pub(in crate::config) headers: Option<Given<Headers>>,
     pub(in crate::config) concurrency: Option<Given<u64>>,
     pub(in crate::config) timeout: Option<Given<Duration>>,
+    pub(in crate::config) retry: Option<Given<Vec<Given<Duration>>>>,
     pub(in crate::config) bury: Option<Given<Vec<Given<u64>>>>,
     pub(in crate::config) when: Option<Given<When>>,
 }
@@ -137,6 +138,7 @@ impl Section for Receiver {
             headers: table.any("headers").map(headers).transpose()?,
             concurrency: table.count("concurrency")?,
             timeout: table.duration("timeout")?,
+            retry: table.durations("retry")?,
             bury: table.counts("bury")?,
             when: table.section("when")?,
         })

@@ -26,14 +26,35 @@ async fn a_settled_delivery_is_not_leased_again() {
         store(&inbox, callback(body)).await;
     }
     let mut leased = inbox.lease("books", 10).await.expect("leases").into_iter();
-    inbox.settle(leased.next().expect("one"), Settlement::Delivered).await.expect("settled");
+    inbox.settle(&leased.next().expect("one"), Settlement::Delivered).await.expect("settled");
     let retry = Settlement::Retry { wait: Duration::ZERO, outcome: "refused" };
-    inbox.settle(leased.next().expect("two"), retry).await.expect("settled");
-    inbox.settle(leased.next().expect("three"), Settlement::Bury { reason: "gone" }).await.expect("settled");
+    inbox.settle(&leased.next().expect("two"), retry).await.expect("settled");
+    inbox.settle(&leased.next().expect("three"), Settlement::Bury { reason: "gone" }).await.expect("settled");
     let again = inbox.lease("books", 10).await.expect("leases");
     assert_eq!(again.iter().map(|leased| (&leased.body[..], leased.attempt)).collect::<Vec<_>>(), [(&b"two"[..], 2)]);
     let states: Vec<_> = listed(&inbox, Filter::default()).await.into_iter().map(|listed| listed.state).collect();
     assert_eq!(states, [State::Delivered, State::Waiting, State::Dead]);
+}
+
+#[tokio::test]
+async fn a_lease_stays_with_whoever_has_it_until_he_lets_go_of_it() {
+    let folder = Folder::new("kept");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let one = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    inbox.settle(&one, Settlement::Retry { wait: Duration::ZERO, outcome: "refused" }).await.expect("settled");
+    assert!(bodies(&inbox, "books").await.is_empty(), "it is due, and still held");
+    drop(one);
+    inbox.due("books").await;
+    let one = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    // A settlement that is refused leaves the lease as it was.
+    inbox.close();
+    assert_eq!(inbox.settle(&one, Settlement::Delivered).await, Err(Unavailable::Closed));
+    let counter = inbox.0.shared.desk.counter("books");
+    assert!(counter.holds(one.id));
+    let id = one.id;
+    drop(one);
+    assert!(!counter.holds(id));
 }
 
 #[tokio::test]
@@ -93,11 +114,32 @@ async fn deliveries_of_one_order_key_go_one_after_the_other() {
     assert_eq!(first.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"a1", b"b1"]);
     let retry = Settlement::Retry { wait: Duration::from_secs(60), outcome: "refused" };
     let (b1, a1) = (first.pop().expect("b1"), first.pop().expect("a1"));
-    inbox.settle(b1, retry).await.expect("settled");
-    inbox.settle(a1, Settlement::Delivered).await.expect("settled");
+    inbox.settle(&b1, retry).await.expect("settled");
+    inbox.settle(&a1, Settlement::Delivered).await.expect("settled");
     let mut second = inbox.lease("books", 10).await.expect("leases");
     assert_eq!(second.iter().map(|leased| &leased.body[..]).collect::<Vec<_>>(), [b"a2"], "b waits for its own only");
-    inbox.settle(second.remove(0), Settlement::Bury { reason: "gone" }).await.expect("settled");
+    inbox.settle(&second.remove(0), Settlement::Bury { reason: "gone" }).await.expect("settled");
     assert_eq!(bodies(&inbox, "books").await, ["a3"]);
     assert_eq!(bodies(&inbox, "crm").await, ["a1", "b1"], "another receiver goes at its own speed");
+}
+
+#[tokio::test]
+async fn what_waits_is_purged_only_when_that_is_said_and_then_holds_up_nobody() {
+    let folder = Folder::new("purge-waiting");
+    let inbox = folder.open();
+    let of = |body: &str| NewCallback { ids: Ids { order: Some("a".to_owned()), ..Ids::default() }, ..callback(body) };
+    let first = store(&inbox, of("a1")).await;
+    store(&inbox, of("a2")).await;
+    let leased = inbox.lease("books", 10).await.expect("leases").pop().expect("a1");
+    for filter in [Filter::default(), Filter { id: Some(first), ..Filter::default() }] {
+        assert_eq!(inbox.purge(filter, None, 10, false).await, Ok(Batch { matched: 0, next: None }));
+    }
+    let waiting = Filter { id: Some(first), state: Some(State::Waiting), ..Filter::default() };
+    let one = Ok(Batch { matched: 1, next: None });
+    assert_eq!(inbox.purge(waiting.clone(), None, 10, true).await, one);
+    assert_eq!(listed(&inbox, Filter::default()).await.len(), 2, "that was dry");
+    assert_eq!(inbox.purge(waiting, None, 10, false).await, one);
+    assert_eq!(inbox.settle(&leased, Settlement::Delivered).await, Ok(()), "of nothing");
+    drop(leased);
+    assert_eq!(bodies(&inbox, "books").await, ["a2"]);
 }

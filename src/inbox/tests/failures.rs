@@ -25,7 +25,8 @@ async fn a_disk_that_fails_refuses_and_is_used_again_when_it_works() {
     let held = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
     damage(&inbox, |connection| connection.pragma_update(None, "query_only", true).expect("set"));
     assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
-    let settled = inbox.settle(held, Settlement::Delivered).await;
+    let settled = inbox.settle(&held, Settlement::Delivered).await;
+    drop(held);
     assert!(matches!(settled, Ok(()) | Err(Unavailable::Failed)));
     append_until_taken(&inbox, "two").await;
     assert_eq!(inbox.check(), Ok(()));

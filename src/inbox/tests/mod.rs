@@ -91,7 +91,7 @@ async fn bodies(inbox: &Inbox, receiver: &str) -> Vec<String> {
 async fn settle_next(inbox: &Inbox, receiver: &str, settlement: Settlement) -> EntryId {
     let leased = inbox.lease(receiver, 1).await.expect("leases").pop().expect("one is due");
     let id = leased.id;
-    inbox.settle(leased, settlement).await.expect("settled");
+    inbox.settle(&leased, settlement).await.expect("settled");
     id
 }
 

@@ -71,6 +71,7 @@ fn what_is_written_is_what_is_used() {
         secret = {{ env = "HOOK" }}
         old_secret = {{ env = "AT_REST" }}
         headers = {{ Authorization = {{ env = "TOKEN" }} }}
+        retry = ["1s", "500ms"]
         bury = [400, 301]
         when = {{ pointer = "/details/0/a~1b", equals = 1.5 }}
         [[receiver]]
@@ -103,6 +104,9 @@ fn what_is_written_is_what_is_used() {
     assert_eq!(books.secrets[0].expose(), b"canarycanarycanarycanary", "decoded");
     assert_eq!(books.secrets[1].expose(), b"canary0123456789canary0123456789canary", "as it is");
     assert_eq!((books.headers[0].0.as_str(), &books.bury[..]), ("authorization", &[400, 301][..]));
+    assert_eq!(books.retry, [Duration::from_secs(1), Duration::from_millis(500)]);
+    let minutes: Vec<_> = audit.retry.iter().map(|wait| wait.as_secs_f64() / 60.0).collect();
+    assert_eq!(minutes[2..], [2.0, 10.0, 30.0, 60.0, 180.0, 360.0, 720.0, 1440.0]);
     let when = |index: usize| {
         let when = config.receivers[index].when.as_ref()?;
         Some((when.pointer.as_str(), when.equals.clone()))
@@ -331,7 +335,7 @@ fn a_receiver_is_a_url_with_what_proves_us() {
         &good("secret = { env = \"HOOK\" }\nold_secret = { env = \"HOOK\" }"),
         "line 16: old_secret is the same as secret, so deliveries are signed twice alike; remove it",
     );
-    for ours in ["Content-Type", "webhook-id", "X-Gateway-Attempt", "Host", "user-agent"] {
+    for ours in ["Content-Length", "webhook-id", "X-Gateway-Attempt", "Host"] {
         refused(
             &good(&format!("headers = {{ {ours} = {{ env = \"KEY_A\" }} }}")),
             &format!("line 15: header {} is written by the gateway itself; remove it", ours.to_ascii_lowercase()),
@@ -343,6 +347,16 @@ fn a_receiver_is_a_url_with_what_proves_us() {
     refused(&good("bury = [\"400\"]"), "line 15: bury must be a list of whole numbers, but holds text");
     refused(&good("bury = [400, 200]"), "line 15: bury holds 200; a status that buries is from 300 to 599");
     refused(&good("bury = [503]"), "line 15: bury holds 503, which asks to come again later; remove it");
+    refused(&good("retry = \"5s\""), "line 15: retry must be a list of text in quotes, in brackets");
+    refused(
+        &good("retry = [\"5s\", \"soon\"]"),
+        "line 15: retry is \"soon\"; write a whole number and its unit, such as \"10s\"",
+    );
+    refused(&good("retry = [\"5s\", \"0s\"]"), "line 15: retry is zero; write a longer time, such as \"5s\"");
+    let some = "write one to 64, such as [\"5s\", \"1m\", \"1h\"]; the last one repeats";
+    refused(&good("retry = []"), &format!("line 15: retry holds 0 waits; {some}"));
+    let many = vec!["\"1s\""; 65].join(", ");
+    refused(&good(&format!("retry = [{many}]")), &format!("line 15: retry holds 65 waits; {some}"));
     let example = "write { pointer = \"/status\", equals = \"finished\" }";
     refused(&good("when = { equals = 1 }"), &format!("line 15: when has no pointer; {example}"));
     refused(&good("when = { pointer = \"/a\" }"), &format!("line 15: when has no equals; {example}"));

@@ -26,6 +26,8 @@ pub(crate) const KEY: &str = "airudderredduria";
 pub(crate) struct Setup {
     /// Lines of `[outbound]` beside `listen`.
     pub(crate) outbound: String,
+    /// Lines of `[admin]` beside `listen`.
+    pub(crate) admin: String,
     /// Lines of the first `[[account]]` beside name, upstream and key pair.
     pub(crate) account: String,
     /// Whether the first account seals (aes-ecb-zero with [`KEY`]).
@@ -42,6 +44,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             outbound: "threads = 2".into(),
+            admin: String::new(),
             account: String::new(),
             sealed: true,
             more: String::new(),
@@ -60,10 +63,10 @@ impl Setup {
     /// The text of the configuration for a platform at `upstream`; a CA is written beside it.
     fn text(&self, upstream: &str, ca: bool) -> String {
         let mut text = format!(
-            "[outbound]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "[outbound]\nlisten = \"127.0.0.1:0\"\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n{}\n\
              [[account]]\nname = \"main\"\nupstream = \"{upstream}\"\n\
              app_key = {{ env = \"APP_KEY\" }}\napp_secret = {{ env = \"APP_SECRET\" }}\n{}\n",
-            self.outbound, self.account
+            self.outbound, self.admin, self.account
         );
         if ca {
             text.push_str("ca = \"ca.pem\"\n");
@@ -84,17 +87,26 @@ impl Setup {
 
     /// Starts the gateway in front of whatever is at `upstream`.
     pub(crate) fn start_at(&self, upstream: &str, ca_pem: Option<&str>) -> Gateway {
+        self.start_with(self.text(upstream, ca_pem.is_some()), ca_pem)
+    }
+
+    /// The same with the configuration as `change` writes it.
+    pub(crate) fn start_changed(&self, upstream: &str, change: impl FnOnce(String) -> String) -> Gateway {
+        self.start_with(change(self.text(upstream, false)), None)
+    }
+
+    fn start_with(&self, text: String, ca_pem: Option<&str>) -> Gateway {
         let folder = self.folder.clone().unwrap_or_else(Folder::new);
         if let Some(pem) = ca_pem {
             std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
         }
-        let mut command = self.command("run", &folder, &self.text(upstream, ca_pem.is_some()));
+        let mut command = self.command("run", &folder, &text);
         let mut child = command.spawn().expect("the gateway starts");
         let output = Output::default();
         output.follow(child.stdout.take().expect("its output is ours"));
         output.follow(child.stderr.take().expect("its errors are ours"));
         let (outbound, admin, inbound) = output.listening();
-        Gateway { outbound, admin, inbound, child, output, _folder: folder }
+        Gateway { outbound, admin, inbound, child, output, folder }
     }
 
     /// The program with this configuration, in an environment of its own.
@@ -195,13 +207,18 @@ pub(crate) struct Gateway {
     pub(crate) inbound: Option<SocketAddr>,
     output: Output,
     child: Child,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Gateway {
     /// A new connection of a program.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.outbound)
+    }
+
+    /// The configuration that it was started with.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
     }
 
     /// A page of the admin listener: status and body.

@@ -7,11 +7,12 @@ pub(crate) mod gateway;
 mod output;
 pub(crate) mod platform;
 pub(crate) mod random;
+pub(crate) mod receiver;
 pub(crate) mod script;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
-pub(crate) use gateway::{Folder, Gateway, KEY, Refusing, Setup};
+pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
 pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
 pub(crate) use random::Random;
 pub(crate) use script::{Line, scripted, scripted_whole};

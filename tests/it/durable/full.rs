@@ -1,0 +1,59 @@
+//! The disk is full: nothing is acknowledged that is not kept, and callbacks are taken again when there is space.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use airudder_gateway::clock;
+
+use super::load::Load;
+use super::scene::Scene;
+
+/// A file system of its own in memory. It is gone when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` when this user may not mount anything.
+    fn try_new(folder: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(&folder);
+        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(folder))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_callbacks_until_there_is_space_again() {
+    let scene = Scene::new();
+    let Some(_mounted) = Mounted::try_new(scene.data(), "12m") else {
+        println!("SKIPPED: mounting a tmpfs of its own needs root");
+        return;
+    };
+    let ballast = scene.data().join("ballast");
+    std::fs::write(&ballast, vec![0; 8 << 20]).expect("it fits");
+    let mut gateway = scene.start();
+    scene.receive(&[], "before the disk is full");
+    let load = Load::start(gateway.inbound.expect("it listens"), "full");
+    load.until_refused();
+    let before = load.acknowledged();
+    assert!(before > 0, "it took some while there was space");
+    std::fs::remove_file(&ballast).expect("the ballast is thrown off");
+    let freed = clock::now();
+    load.until_acknowledged(50);
+    let waited = freed.elapsed();
+    println!("50 callbacks were acknowledged {waited:?} after space was freed; {before} before the disk was full");
+    assert!(waited < Duration::from_secs(60), "{waited:?}");
+    let (acknowledged, refused) = load.stop();
+    assert!(refused.keys().eq([&503]), "{refused:?}");
+    gateway.kill();
+    drop(gateway);
+    let gateway = scene.start();
+    scene.ask(&gateway, &acknowledged, "after the disk was full");
+    scene.receive(&acknowledged, "after the disk was full");
+}
