@@ -28,6 +28,18 @@ pub fn write_rfc3339(millis: u64, out: &mut impl std::fmt::Write) -> std::fmt::R
     write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
+/// Writes a wall time in seconds since 1970-01-01 UTC as HTTP does (RFC 9110 section 5.6.7),
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn write_http_date(second: u64, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, in_day) = (second / 86_400, second % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let (weekday, month) = (WEEKDAYS[(days % 7) as usize], MONTHS[(month - 1) as usize]);
+    let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+    write!(out, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 /// Reads what [`write_rfc3339`] writes, and what people write: `2026-06-10`, `2026-06-10T02:06:20Z`, and with an offset such
 /// as `+08:00`. A day alone begins at midnight UTC. `None` for anything else, and for times before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
@@ -113,6 +125,20 @@ mod tests {
         ] {
             let mut text = String::new();
             write_rfc3339(millis, &mut text).expect("writing to a string");
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn wall_times_print_as_http_asks() {
+        for (second, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ] {
+            let mut text = String::new();
+            write_http_date(second, &mut text).expect("writing to a string");
             assert_eq!(text, expected);
         }
     }

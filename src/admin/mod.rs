@@ -13,12 +13,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
-use pingora::protocols::http::v1::server::HttpSession;
 use serde_json::json;
 
 pub(crate) use access::Access;
 
+use crate::http::head;
 use crate::http::listener::{After, App, HeaderFault};
+use crate::http::session::Session;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
@@ -104,8 +105,8 @@ fn is_of_inbox(path: &str) -> bool {
 }
 
 impl App for Admin {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
-        let mut request = Request::of(session);
+    async fn serve(self: &Arc<Self>, head: &head::Request, session: &mut Session, _: IpAddr) -> After {
+        let mut request = Request::of(head);
         let admitted = match self.admit(&request) {
             Ok(()) => request.read_body(session).await,
             refused => refused,
@@ -122,11 +123,11 @@ impl App for Admin {
         }
     }
 
-    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, _: &head::Request, session: &mut Session, fault: HeaderFault) {
         let status = match fault {
             HeaderFault::TooSlow => 408,
             HeaderFault::TooLarge => 431,
-            HeaderFault::Malformed => 400,
+            HeaderFault::Malformed(_) => 400,
         };
         let page = Page::message(status, "The request header is not one this listener reads.");
         let _ = page.write(session).await;

@@ -2,14 +2,17 @@
 //!
 //! The only file of this room that knows a session. It decides nothing.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, header};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::server::HttpSession;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora_timeout::timeout;
 use serde_json::{Value, json};
+
+use crate::http::head;
+use crate::http::response::ResponseHead;
+use crate::http::session::{BodyFault, Session};
 
 /// Largest body that is read, in bytes: a question, never a document.
 const MAX_BODY: usize = 64 * 1024;
@@ -31,42 +34,45 @@ pub(super) struct Request {
 
 impl Request {
     /// What its header says.
-    pub(super) fn of(session: &HttpSession) -> Self {
-        let head = session.req_header();
+    pub(super) fn of(head: &head::Request) -> Self {
+        let field = |(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?));
+        let mut headers = HeaderMap::new();
+        for (name, value) in head.headers().filter_map(field) {
+            headers.append(name, value);
+        }
         Self {
-            method: head.method.clone(),
-            path: head.uri.path().to_owned(),
-            query: head.uri.query().unwrap_or_default().to_owned(),
-            headers: head.headers.clone(),
+            method: head.method().clone(),
+            path: head.path().to_owned(),
+            query: head.query().unwrap_or_default().to_owned(),
+            headers,
             body: Bytes::new(),
         }
     }
 
     /// Reads the body of a POST; what is wrong with it is a page.
-    pub(super) async fn read_body(&mut self, session: &mut HttpSession) -> Result<(), Page> {
+    pub(super) async fn read_body(&mut self, session: &mut Session) -> Result<(), Page> {
         if self.method != Method::POST {
             return Ok(());
         }
+        let incomplete = || Page::message(400, "The body ended early; send it whole.");
+        let late = || Page::message(408, "The body did not arrive in time; send it at once.");
         let mut body = BytesMut::new();
         let reading = async {
-            while let Some(piece) =
-                session.read_body_bytes().await.map_err(|_| "The body ended early; send it whole.")?
-            {
+            session.invite(BODY_TIME).await.map_err(|_| incomplete())?;
+            while let Some(piece) = session.read_body().await.map_err(|fault| match fault {
+                BodyFault::TooSlow => late(),
+                BodyFault::Incomplete | BodyFault::Gone => incomplete(),
+            })? {
                 if body.len() + piece.len() > MAX_BODY {
-                    return Err("The body is over 64 KiB; name fewer things.");
+                    return Err(Page::message(400, "The body is over 64 KiB; name fewer things."));
                 }
-                body.extend_from_slice(&piece);
+                body.extend_from_slice(piece);
             }
             Ok(())
         };
-        match timeout(BODY_TIME, reading).await {
-            Ok(Ok(())) => {
-                self.body = body.freeze();
-                Ok(())
-            }
-            Ok(Err(why)) => Err(Page::message(400, why)),
-            Err(_) => Err(Page::message(408, "The body did not arrive in time; send it at once.")),
-        }
+        timeout(BODY_TIME, reading).await.unwrap_or_else(|_| Err(late()))?;
+        self.body = body.freeze();
+        Ok(())
     }
 
     /// The text of a header that may stand once; `None` when it is not there, or not text.
@@ -118,21 +124,18 @@ impl Page {
         self.status
     }
 
-    pub(super) async fn write(self, session: &mut HttpSession) -> pingora::Result<()> {
-        let mut head = ResponseHeader::build(self.status, Some(6))?;
-        head.append_header(header::CONTENT_TYPE, self.content_type)?;
-        head.append_header(header::CONTENT_LENGTH, self.body.len())?;
-        head.append_header(header::CACHE_CONTROL, "no-store")?;
-        head.append_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-        if self.status == 405 {
-            head.append_header(header::ALLOW, self.allow)?;
+    pub(super) async fn write(self, session: &mut Session) -> io::Result<()> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut head = ResponseHead::new(status);
+        head.header(b"Content-Type", self.content_type.as_bytes())
+            .header(b"Cache-Control", b"no-store")
+            .header(b"X-Content-Type-Options", b"nosniff");
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            head.header(b"Allow", self.allow.as_bytes());
         }
-        if self.status == 401 {
-            head.append_header(header::WWW_AUTHENTICATE, "Bearer")?;
+        if status == StatusCode::UNAUTHORIZED {
+            head.header(b"WWW-Authenticate", b"Bearer");
         }
-        session.write_response_header(Box::new(head)).await?;
-        session.write_body(&self.body).await?;
-        session.finish_body().await?;
-        Ok(())
+        session.answer(head, &self.body).await
     }
 }

@@ -7,17 +7,19 @@
 use std::io;
 use std::ops::Range;
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use http::StatusCode;
 
+use super::framing::{BadFraming, Framing, Next};
 use super::wire::Wire;
 
 /// Most fields and bytes of an answer's head.
 const MAX_FIELDS: usize = 128;
 const MAX_HEAD: usize = 256 * 1024;
 
-/// Most bytes between the last chunk and the end of the trailers, which are dropped.
-const MAX_TRAILERS: usize = 64 * 1024;
+/// How much one read takes: a head and an answer of 16 KiB, sealed, in one call; or a piece of a long body.
+const SMALL_READ: usize = 32 * 1024;
+const LARGE_READ: usize = 64 * 1024;
 
 /// An answer whose head was read.
 pub(crate) struct Answer {
@@ -46,27 +48,6 @@ pub(crate) enum SendCause {
     Timeout,
     /// What came back is not HTTP/1.x.
     Malformed,
-}
-
-/// How the end of a body is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    /// So many bytes are to come.
-    Length(u64),
-    /// Chunks; so many bytes of the present one, its line end included, are to come.
-    Chunked(Chunk),
-    /// Everything until the connection closes.
-    UntilClose,
-    /// The body was read.
-    Done,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunk {
-    Size,
-    Data(u64),
-    LineEnd,
-    Trailers,
 }
 
 impl Answer {
@@ -120,36 +101,13 @@ impl Answer {
         let given = std::mem::take(&mut self.given);
         self.wire.ahead().advance(given);
         loop {
-            let buffered = self.wire.ahead().len() as u64;
-            let ready = match &mut self.framing {
-                Framing::Done | Framing::Length(0) => {
-                    self.framing = Framing::Done;
-                    return Ok(None);
+            match self.framing.next(self.wire.ahead())? {
+                Next::Data(ready) => {
+                    self.given = ready;
+                    return Ok(Some(&self.wire.ahead()[..ready]));
                 }
-                Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => {
-                    let ready = buffered.min(*left);
-                    *left -= ready;
-                    ready
-                }
-                Framing::UntilClose => buffered,
-                Framing::Chunked(chunk) => match chunk.next(self.wire.ahead())? {
-                    Step::Chunk(next) => {
-                        *chunk = next;
-                        continue;
-                    }
-                    Step::End => {
-                        self.framing = Framing::Done;
-                        return Ok(None);
-                    }
-                    Step::More => 0,
-                },
-            };
-            if let Framing::Chunked(chunk @ Chunk::Data(0)) = &mut self.framing {
-                *chunk = Chunk::LineEnd;
-            }
-            if ready > 0 {
-                self.given = ready as usize;
-                return Ok(Some(&self.wire.ahead()[..self.given]));
+                Next::End => return Ok(None),
+                Next::More => {}
             }
             match fill(&mut self.wire).await {
                 Ok(()) => {}
@@ -164,7 +122,7 @@ impl Answer {
 
     /// Whether the whole body was given.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.framing, Framing::Done | Framing::Length(0))
+        self.framing.is_done()
     }
 
     /// The connection, if its answer was read whole and another request may follow.
@@ -177,7 +135,9 @@ impl Answer {
 
 /// More bytes from the connection; its end is an error.
 async fn fill(wire: &mut Wire) -> Result<(), SendCause> {
-    match wire.fill().await {
+    // A read that filled its room is followed by a large one: a long body, not a small answer.
+    let room = if wire.filled_room() { LARGE_READ } else { SMALL_READ };
+    match wire.fill(room).await {
         Ok(0) => Err(SendCause::Closed),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(SendCause::Timeout),
@@ -270,7 +230,7 @@ impl Head {
             (None, Some(length)) => Ok((Framing::Length(length), true)),
             (None, None) => Ok((Framing::UntilClose, true)),
             (Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none() && http11 => {
-                Ok((Framing::Chunked(Chunk::Size), declared.is_none()))
+                Ok((Framing::CHUNKED, declared.is_none()))
             }
             (Some(_), _) => Err(SendCause::Malformed),
         }
@@ -296,49 +256,9 @@ fn length(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-enum Step {
-    Chunk(Chunk),
-    End,
-    More,
-}
-
-impl Chunk {
-    /// Takes what stands between two pieces of data out of the buffer, if it is whole.
-    fn next(self, ahead: &mut BytesMut) -> Result<Step, SendCause> {
-        match self {
-            // The parser takes no digit at all for a zero.
-            Self::Size if ahead.first().is_some_and(|first| !first.is_ascii_hexdigit()) => Err(SendCause::Malformed),
-            Self::Size => match httparse::parse_chunk_size(ahead) {
-                Ok(httparse::Status::Complete((line, size))) => {
-                    ahead.advance(line);
-                    Ok(Step::Chunk(if size == 0 { Self::Trailers } else { Self::Data(size) }))
-                }
-                Ok(httparse::Status::Partial) if ahead.len() < MAX_HEAD => Ok(Step::More),
-                _ => Err(SendCause::Malformed),
-            },
-            Self::LineEnd if ahead.len() < 2 => Ok(Step::More),
-            Self::LineEnd if ahead.starts_with(b"\r\n") => {
-                ahead.advance(2);
-                Ok(Step::Chunk(Self::Size))
-            }
-            Self::LineEnd => Err(SendCause::Malformed),
-            Self::Trailers => {
-                let end = if ahead.starts_with(b"\r\n") {
-                    Some(2)
-                } else {
-                    memchr::memmem::find(ahead, b"\r\n\r\n").map(|at| at + 4)
-                };
-                match end {
-                    Some(end) => {
-                        ahead.advance(end);
-                        Ok(Step::End)
-                    }
-                    None if ahead.len() < MAX_TRAILERS => Ok(Step::More),
-                    None => Err(SendCause::Malformed),
-                }
-            }
-            Self::Data(_) => Ok(Step::More),
-        }
+impl From<BadFraming> for SendCause {
+    fn from(_: BadFraming) -> Self {
+        Self::Malformed
     }
 }
 

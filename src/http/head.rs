@@ -1,12 +1,35 @@
-//! The checks a request header has to pass before anything acts on it.
+//! The head of a request that came: parsed once, and checked before anything acts on it.
 //!
-//! pingora's parser refuses most of what is malformed; what it lets through and two servers could read
-//! in two ways is refused here, on the raw bytes (RFC 9112 sections 2.2, 3.2 and 6.1 to 6.3). It never
-//! repairs anything.
+//! httparse reads the lines; whatever two servers could read in two ways is refused here (RFC 9112 sections 2.2, 3.2,
+//! 5 and 6.1 to 6.3). Nobody stands behind these checks. It never repairs anything, and never reads a connection.
 
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use http::Method;
 use memchr::memchr;
 
-/// Why a request header is refused.
+use super::headers::Twice;
+use super::target;
+
+/// Most fields of a request's head.
+const MAX_FIELDS: usize = 256;
+
+/// The most room that is kept for the next head, in bytes.
+const KEPT_ROOM: usize = 8 * 1024;
+
+/// What ended the reading of a request's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// It was not complete in time.
+    TooSlow,
+    /// More bytes or fields than allowed.
+    TooLarge,
+    /// Not HTTP/1.x, or to be read in two ways.
+    Malformed(Malformed),
+}
+
+/// Why a request's head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
     /// A line ends in LF without CR (RFC 9112 section 2.2 lets a server accept it; proxies that do differ).
@@ -15,14 +38,284 @@ pub(crate) enum Malformed {
     LengthAndEncoding,
     /// `Content-Length` that is a list, signed or given twice.
     Length,
-    /// A `Transfer-Encoding` other than exactly `chunked`.
+    /// A `Transfer-Encoding` other than exactly `chunked`, or one in HTTP/1.0, which knows none.
     Encoding,
-    /// HTTP/1.1 without exactly one `Host` (RFC 9112 section 3.2).
+    /// HTTP/1.1 without exactly one `Host`, or one that is no host (RFC 9112 section 3.2).
     Host,
-    /// A target that is neither a path nor an absolute form of one.
+    /// A target that is neither a path nor an absolute form of one for this host.
     Target,
     /// Anything the parser itself refused.
     Syntax,
+}
+
+/// How long a request's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// There is none.
+    None,
+    /// As declared, in bytes; not zero.
+    Known(u64),
+    /// Chunked.
+    Unknown,
+}
+
+/// The head of a request.
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+    method: Method,
+    path: Range<usize>,
+    query: Option<Range<usize>>,
+    length: Length,
+    pub(super) is_http11: bool,
+    pub(super) keeps_alive: bool,
+}
+
+/// Where a name and its value stand.
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Request {
+    /// One of which nothing was read, to be read into.
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            method: Method::GET,
+            path: 0..0,
+            query: None,
+            length: Length::None,
+            is_http11: true,
+            keeps_alive: false,
+        }
+    }
+
+    /// Forgets what was read.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_ROOM);
+        self.fields.clear();
+        (self.method, self.path, self.query) = (Method::GET, 0..0, None);
+        (self.length, self.is_http11, self.keeps_alive) = (Length::None, true, false);
+    }
+
+    /// The method.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The method of a request that is refused, if its head could be read so far.
+    pub(crate) fn known_method(&self) -> Option<&Method> {
+        (!self.bytes.is_empty()).then_some(&self.method)
+    }
+
+    /// The path as it came. Of the absolute form (RFC 9112 section 3.2.2) it is what stands after the authority, so that
+    /// nothing acts on one spelling and forwards another. Empty for CONNECT, which has none.
+    pub(crate) fn path(&self) -> &str {
+        if self.path.is_empty() && self.method != Method::CONNECT {
+            return "/";
+        }
+        std::str::from_utf8(&self.bytes[self.path.clone()]).unwrap_or_default()
+    }
+
+    /// What follows the first `?` of the target, as it came; `None` without one.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.query.clone().map(|query| std::str::from_utf8(&self.bytes[query]).unwrap_or_default())
+    }
+
+    /// Name and value of each field, in order, as spelled; values without the space around them.
+    pub(crate) fn headers(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (&self.bytes[field.name.clone()], &self.bytes[field.value.clone()]))
+    }
+
+    /// The values of all fields of this name, whatever its spelling.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.headers()
+            .filter(move |(known, _)| known.len() == name.len() && known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The first value of this name. Where it decides something, ask [`Request::only`].
+    pub(crate) fn header<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The one value of a header that decides something, so that no two readers of a request can choose differently.
+    ///
+    /// # Errors
+    /// [`Twice`].
+    pub(crate) fn only<'a>(&'a self, name: &'a str) -> Result<Option<&'a [u8]>, Twice> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.next().is_some() { Err(Twice) } else { Ok(first) }
+    }
+
+    /// How long the body is.
+    pub(crate) fn length(&self) -> Length {
+        self.length
+    }
+
+    /// How long the head was, in bytes, its empty line included.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the program waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+    pub(crate) fn is_expecting_continue(&self) -> bool {
+        self.is_http11 && self.header("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// Reads into a cleared one. `head` is one whole head, as [`HeadEnd`] found it.
+    ///
+    /// # Errors
+    /// Why it is refused. The method is known then, if there was one.
+    pub(super) fn parse(&mut self, head: &[u8]) -> Result<(), HeaderFault> {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(head, &mut fields) {
+            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(HeaderFault::TooLarge),
+            _ => return Err(Malformed::Syntax.into()),
+        }
+        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(Malformed::Syntax.into());
+        };
+        self.method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::Syntax)?;
+        self.is_http11 = version == 1;
+        self.bytes.extend_from_slice(head);
+        let within = |part: &[u8]| {
+            let start = part.as_ptr() as usize - head.as_ptr() as usize;
+            start..start + part.len()
+        };
+        let mut framing = Fields::default();
+        for field in parsed.headers.iter() {
+            framing.note(field)?;
+            // An empty value may point anywhere.
+            let value = if field.value.is_empty() { 0..0 } else { within(field.value) };
+            self.fields.push(Field { name: within(field.name.as_bytes()), value });
+        }
+        self.length = framing.length(self.is_http11)?;
+        self.keeps_alive = !framing.closes && (self.is_http11 || framing.keeps);
+        if self.is_http11 && framing.host.is_none() {
+            return Err(Malformed::Host.into());
+        }
+        if self.method == Method::CONNECT {
+            let good = target::is_authority(target, framing.host);
+            return if good { Ok(()) } else { Err(Malformed::Target.into()) };
+        }
+        let (path, query) = target::split(target, framing.host).ok_or(Malformed::Target)?;
+        let end = within(target.as_bytes()).end;
+        self.query = query.map(|query| end - query.len()..end);
+        let end = self.query.as_ref().map_or(end, |query| query.start - 1);
+        self.path = end - path.len()..end;
+        Ok(())
+    }
+}
+
+/// What decides about the message itself.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    declared: Option<u64>,
+    chunked: bool,
+    closes: bool,
+    keeps: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn note(&mut self, field: &httparse::Header<'a>) -> Result<(), Malformed> {
+        let (name, value) = (field.name, field.value);
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                if self.host.is_some() || !value.iter().copied().all(target::is_of_host) {
+                    return Err(Malformed::Host);
+                }
+                self.host = Some(value);
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.closes |= option.eq_ignore_ascii_case(b"close");
+                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                // 18 digits always fit 64 bits; a longer number is no body anybody sends.
+                let is_number = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+                if self.declared.is_some() || !is_number {
+                    return Err(Malformed::Length);
+                }
+                self.declared = Some(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Malformed::Encoding);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn length(&self, is_http11: bool) -> Result<Length, Malformed> {
+        match (self.chunked, self.declared) {
+            (true, Some(_)) => Err(Malformed::LengthAndEncoding),
+            (true, None) if !is_http11 => Err(Malformed::Encoding),
+            (true, None) => Ok(Length::Unknown),
+            (false, None | Some(0)) => Ok(Length::None),
+            (false, Some(bytes)) => Ok(Length::Known(bytes)),
+        }
+    }
+}
+
+/// Looks for the end of a head while its bytes arrive, each of them once.
+#[derive(Default)]
+pub(super) struct HeadEnd {
+    /// Where the present line begins, and how far it was searched for its end.
+    line: usize,
+    searched: usize,
+}
+
+impl HeadEnd {
+    /// How long the head at the start of `bytes` is, once it is whole. `bytes` may grow at its end only.
+    ///
+    /// # Errors
+    /// A line ends in LF alone, or the first line is no request line.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        while let Some(at) = memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + at;
+            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Malformed::BareLineFeed)?;
+            if line.is_empty() {
+                return Ok(Some(end + 1));
+            }
+            (self.line, self.searched) = (end + 1, end + 1);
+        }
+        // What speaks another protocol may never send an empty line; so much of it is enough to know.
+        if let Some(end) = memchr(b'\n', &bytes[..self.line]) {
+            check_request_line(&bytes[..end])?;
+        }
+        self.searched = bytes.len();
+        Ok(None)
+    }
+}
+
+/// Checks the first line, without its LF, for what is no request line of HTTP/1.x: other than two spaces, or a
+/// control character.
+fn check_request_line(line: &[u8]) -> Result<(), Malformed> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let spaces = line.iter().filter(|&&byte| byte == b' ').count();
+    if spaces != 2 || line.iter().any(u8::is_ascii_control) {
+        return Err(Malformed::Syntax);
+    }
+    Ok(())
+}
+
+impl From<Malformed> for HeaderFault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 impl Malformed {
@@ -32,8 +325,8 @@ impl Malformed {
             Self::BareLineFeed => "a header line ends in a bare LF; end each with CR LF",
             Self::LengthAndEncoding => "Content-Length and Transfer-Encoding exclude each other; send one",
             Self::Length => "Content-Length has to be one decimal number, given once",
-            Self::Encoding => "the only Transfer-Encoding understood is chunked",
-            Self::Host => "HTTP/1.1 asks for exactly one Host header",
+            Self::Encoding => "the only Transfer-Encoding understood is chunked, in HTTP/1.1",
+            Self::Host => "HTTP/1.1 asks for exactly one Host header, with a host in it",
             Self::Target => {
                 "the request target has to be a path that starts with a slash, without a fragment, in UTF-8"
             }
@@ -42,165 +335,113 @@ impl Malformed {
     }
 }
 
-/// Checks the raw bytes of a request header, request line and final empty line included.
-pub(crate) fn check(raw: &[u8]) -> Result<(), Malformed> {
-    let (mut length, mut encoding, mut host) = (0, 0, 0);
-    let mut lines = Lines(raw);
-    let request_line = lines.next().ok_or(Malformed::Syntax)??;
-    check_target(request_line)?;
-    for line in lines {
-        let line = line?;
-        let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => host += 1,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                length += 1;
-                // 18 digits always fit 64 bits; a longer number is no body anybody sends.
-                if length > 1 || value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-                    return Err(Malformed::Length);
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                encoding += 1;
-                if encoding > 1 || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Malformed::Encoding);
-                }
-            }
-            _ => {}
-        }
-    }
-    if length > 0 && encoding > 0 {
-        return Err(Malformed::LengthAndEncoding);
-    }
-    if host > 1 || (host == 0 && request_line.ends_with(b"HTTP/1.1")) {
-        return Err(Malformed::Host);
-    }
-    Ok(())
-}
-
-/// The path and query of a checked target: of the absolute form (RFC 9112 section 3.2.2) what stands after the
-/// authority, so that nothing acts on one spelling and forwards another.
-pub(crate) fn path_and_query(target: &str) -> &str {
-    if target.starts_with('/') {
-        return target;
-    }
-    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
-    rest.find('/').map_or("/", |at| &rest[at..])
-}
-
-/// Checks the first line, without its LF, for what is no request line of HTTP/1.x: other than two spaces, or a
-/// control character. Bytes above ASCII pass; some programs leave them so in a query.
-pub(crate) fn check_request_line(line: &[u8]) -> Result<(), Malformed> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let spaces = line.iter().filter(|&&byte| byte == b' ').count();
-    if spaces != 2 || line.iter().any(u8::is_ascii_control) {
-        return Err(Malformed::Syntax);
-    }
-    Ok(())
-}
-
-/// `METHOD /path HTTP/1.x`: only the origin form and the absolute form reach a platform behind a gateway.
-fn check_target(request_line: &[u8]) -> Result<(), Malformed> {
-    let target = request_line.split(|&b| b == b' ').nth(1).ok_or(Malformed::Syntax)?;
-    let path = target.split(|&b| b == b'?').next().unwrap_or(target);
-    let absolute = target.len() > 7 && target[..7].eq_ignore_ascii_case(b"http://");
-    // A query right after the authority has no path that it belongs to.
-    let without_path = absolute && path.len() < target.len() && !path[7..].contains(&b'/');
-    // pingora would drop a fragment, and what was meant by it.
-    if !(target.starts_with(b"/") || absolute) || target.contains(&b'#') || without_path {
-        return Err(Malformed::Target);
-    }
-    Ok(())
-}
-
-/// Lines without their CR LF, up to the empty one; a line that ends in LF alone is an error.
-struct Lines<'a>(&'a [u8]);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr(b'\n', self.0)?;
-        let line = &self.0[..end];
-        self.0 = &self.0[end + 1..];
-        match line.split_last() {
-            Some((b'\r', [])) => None,
-            Some((b'\r', line)) => Some(Ok(line)),
-            _ => {
-                self.0 = &[];
-                Some(Err(Malformed::BareLineFeed))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_request_line_is_three_words() {
-        for (line, ok) in [
-            ("GET / HTTP/1.1\r", true),
-            ("GET /?q=\u{e9} HTTP/1.1", true),
-            ("GET /", false),
-            ("GET  / HTTP/1.1", false),
-            ("GET /a b HTTP/1.1", false),
-            ("GET /\0 HTTP/1.1", false),
-            ("GET /\t HTTP/1.1", false),
-            ("GET /\u{7f} HTTP/1.1", false),
-            ("GET /\r HTTP/1.1\r", false),
-            ("", false),
-        ] {
-            assert_eq!(check_request_line(line.as_bytes()).is_ok(), ok, "{line:?}");
+    /// Reads a head as it would from a connection, whole and byte by byte.
+    fn read(raw: &str) -> Result<Request, HeaderFault> {
+        let mut request = Request::new();
+        let mut end = HeadEnd::default();
+        let cut = (0..raw.len()).find_map(|cut| end.find(&raw.as_bytes()[..cut]).transpose());
+        let length = HeadEnd::default().find(raw.as_bytes()).transpose();
+        match (cut, length) {
+            // In pieces it may be refused earlier, and for the first thing that shows.
+            (Some(Err(_)), Some(Err(malformed))) => return Err(malformed.into()),
+            (Some(Err(_)), _) => {}
+            (cut, length) => assert_eq!(cut.or(length), length, "{raw:?}"),
         }
+        let length = length.unwrap_or(Ok(raw.len()))?;
+        request.parse(&raw.as_bytes()[..length]).map(|()| request)
     }
 
     #[test]
     fn what_two_servers_could_read_in_two_ways_is_refused() {
-        for (raw, expected) in [
-            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())),
-            ("GET / HTTP/1.0\r\n\r\n", Ok(())),
-            ("POST /a?b HTTP/1.1\r\nhost:a\r\ncontent-length: 12\r\n\r\n", Ok(())),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(())),
-            ("GET http://gateway/a HTTP/1.1\r\nHost: gateway\r\n\r\n", Ok(())),
-            ("GET / HTTP/1.1\r\n\r\n", Err(Malformed::Host)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", Err(Malformed::Host)),
-            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Err(Malformed::BareLineFeed)),
-            ("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", Err(Malformed::BareLineFeed)),
-            ("GET / HTTP/1.1\r\nHost: a\r\n\n", Err(Malformed::BareLineFeed)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n", Err(Malformed::Length)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", Err(Malformed::Length)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", Err(Malformed::Length)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", Err(Malformed::Length)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Err(Malformed::Encoding)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", Err(Malformed::Encoding)),
-            (
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
-                Err(Malformed::LengthAndEncoding),
-            ),
-            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
-            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
-            ("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
-            ("GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", Err(Malformed::Target)),
-            ("GET http://gateway?a/b HTTP/1.1\r\nHost: gateway\r\n\r\n", Err(Malformed::Target)),
+        let host = "GET / HTTP/1.1\r\nHost: a\r\n";
+        let post = "POST / HTTP/1.1\r\nHost: a\r\n";
+        for (start, rest, expected) in [
+            ("", "GET / HTTP/1.1\r\n", Malformed::Host),
+            (host, "host: b\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.1\r\nHost: a@b\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.1\r\nHost: a, b\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.1\r\nHost: a b\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.1\r\nHost: a/b\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n", Malformed::Host),
+            ("", "GET / HTTP/1.1\nHost: a\r\n", Malformed::BareLineFeed),
+            (host, "X: b\n", Malformed::BareLineFeed),
+            (host, "\n", Malformed::BareLineFeed),
+            (post, "Content-Length: 3, 3\r\n", Malformed::Length),
+            (post, "Content-Length: +3\r\n", Malformed::Length),
+            (post, "Content-Length:\r\n", Malformed::Length),
+            (post, "Content-Length: 3\r\ncontent-length: 3\r\n", Malformed::Length),
+            (post, "Content-Length: 9999999999999999999\r\n", Malformed::Length),
+            (post, "Transfer-Encoding: gzip, chunked\r\n", Malformed::Encoding),
+            (post, "Transfer-Encoding: xchunked\r\n", Malformed::Encoding),
+            (post, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Malformed::Encoding),
+            ("", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", Malformed::Encoding),
+            (post, "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", Malformed::LengthAndEncoding),
+            (post, "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", Malformed::LengthAndEncoding),
+            ("", "OPTIONS * HTTP/1.1\r\nHost: a\r\n", Malformed::Target),
+            ("", "GET /a?b#c HTTP/1.1\r\nHost: a\r\n", Malformed::Target),
+            ("", "GET http://b/c HTTP/1.1\r\nHost: a\r\n", Malformed::Target),
+            (host, "X: a\r\n b\r\n", Malformed::Syntax),
+            (host, "X : a\r\n", Malformed::Syntax),
+            (host, " X: a\r\n", Malformed::Syntax),
+            (host, "X\r\n", Malformed::Syntax),
+            (host, ": a\r\n", Malformed::Syntax),
+            (host, "X: a\rb\r\n", Malformed::Syntax),
+            (host, "X: a\0b\r\n", Malformed::Syntax),
+            (host, "X: a\x7fb\r\n", Malformed::Syntax),
+            ("", "GET / HTTP/1.1\rHost: a\r\n", Malformed::Syntax),
+            ("", "GET / HTTP/1.2\r\nHost: a\r\n", Malformed::Syntax),
+            ("", "GET / HTTP/0.9\r\nHost: a\r\n", Malformed::Syntax),
+            ("", "GET  / HTTP/1.1\r\nHost: a\r\n", Malformed::Syntax),
+            ("", "GET /a b HTTP/1.1\r\nHost: a\r\n", Malformed::Syntax),
+            ("", "GET /\t HTTP/1.1\r\nHost: a\r\n", Malformed::Syntax),
+            ("", "G@T / HTTP/1.1\r\nHost: a\r\n", Malformed::Syntax),
         ] {
-            assert_eq!(check(raw.as_bytes()), expected, "{raw:?}");
+            let raw = format!("{start}{rest}\r\n");
+            assert_eq!(read(&raw).err(), Some(HeaderFault::Malformed(expected)), "{raw:?}");
+        }
+        let fields = |count: usize| format!("{host}{}\r\n", "X: y\r\n".repeat(count - 1));
+        assert!(read(&fields(256)).is_ok());
+        assert_eq!(read(&fields(257)).err(), Some(HeaderFault::TooLarge));
+    }
+
+    #[test]
+    fn what_can_be_read_in_one_way_is_read() {
+        for (raw, path, query, length, keeps) in [
+            ("GET / HTTP/1.1\r\nHost: a", "/", None, Length::None, true),
+            ("GET / HTTP/1.0", "/", None, Length::None, false),
+            ("GET //a?b=/c?d HTTP/1.0\r\nconnection: Keep-Alive", "//a", Some("b=/c?d"), Length::None, true),
+            ("POST /a? HTTP/1.1\r\nhost:a\r\ncontent-length: 12 ", "/a", Some(""), Length::Known(12), true),
+            ("POST / HTTP/1.1\r\nHost:\r\nTransfer-Encoding:\tChunked", "/", None, Length::Unknown, true),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00", "/", None, Length::None, true),
+            ("GET http://a:80/b?c HTTP/1.1\r\nHost: a:80", "/b", Some("c"), Length::None, true),
+            ("GET HTTP://a HTTP/1.0\r\nX: y", "/", None, Length::None, false),
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a:443", "", None, Length::None, true),
+            ("GET /?q=\u{e9} HTTP/1.1\r\nHost: a\r\nConnection: x, close", "/", Some("q=\u{e9}"), Length::None, false),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive",
+                "/",
+                None,
+                Length::None,
+                false,
+            ),
+        ] {
+            let request = read(&format!("{raw}\r\n\r\nrest")).unwrap_or_else(|fault| panic!("{raw:?}: {fault:?}"));
+            assert_eq!((request.path(), request.query(), request.length()), (path, query, length), "{raw:?}");
+            assert_eq!((request.keeps_alive, request.size()), (keeps, raw.len() + 4), "{raw:?}");
         }
     }
 
     #[test]
-    fn a_target_is_read_from_its_path_on() {
-        for (target, expected) in [
-            ("/a?b=/c", "/a?b=/c"),
-            ("//a", "//a"),
-            ("http://gateway/a?b", "/a?b"),
-            ("HTTP://gateway:8080//a", "//a"),
-            ("http://gateway", "/"),
-            ("http://gateway/", "/"),
-        ] {
-            assert_eq!(path_and_query(target), expected, "{target}");
-        }
+    fn fields_are_found_by_name_and_kept_as_spelled() {
+        let request = read("GET / HTTP/1.1\r\nHost: g\r\nX-a:  1\t\r\nx-A: 2\r\nX-Empty:\r\n\r\n").expect("a request");
+        let all: Vec<_> = request.headers().collect();
+        assert_eq!(all, [(&b"Host"[..], &b"g"[..]), (b"X-a", b"1"), (b"x-A", b"2"), (b"X-Empty", b"")]);
+        assert_eq!(request.header("X-A"), Some(&b"1"[..]));
+        assert_eq!(request.header("x"), None);
+        assert_eq!((request.only("x-a"), request.only("host")), (Err(Twice), Ok(Some(&b"g"[..]))));
     }
 }

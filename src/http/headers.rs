@@ -1,78 +1,101 @@
 //! The headers that end at a hop, in either direction.
 //!
 //! A gateway that is not a transparent proxy has to do by hand what RFC 9110 section 7.6.1 asks for. It
-//! decides by name only and never looks at a value, `Connection` excepted.
-
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+//! decides by name only, whatever its spelling, and never looks at a value, `Connection` excepted.
 
 /// The marker of a sealed message, in both directions: `Is-Encrypted: 1`.
-pub(crate) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
+pub(crate) const IS_ENCRYPTED: &str = "is-encrypted";
 
 /// The digest over the plaintext of a sealed message.
-pub(crate) const SIGNED: HeaderName = HeaderName::from_static("signed");
+pub(crate) const SIGNED: &str = "signed";
 
 /// Whether a message is sealed, by the value of its own [`IS_ENCRYPTED`], never by what was sent.
 pub(crate) fn is_sealed(marker: Option<&[u8]>) -> bool {
     marker.is_some_and(|value| value.trim_ascii() == b"1")
 }
 
+/// Whether a name is this one, which is written in lower case.
+pub(crate) fn is(name: &[u8], known: &str) -> bool {
+    name.len() == known.len() && name.eq_ignore_ascii_case(known.as_bytes())
+}
+
+/// Whether a name is one of these.
+fn is_any(name: &[u8], known: &[&str]) -> bool {
+    known.iter().any(|known| is(name, known))
+}
+
 /// Whether a header belongs to one connection and must not be passed on (RFC 9110 section 7.6.1).
-pub(crate) fn ends_at_hop(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONNECTION
-            | header::TE
-            | header::TRAILER
-            | header::TRANSFER_ENCODING
-            | header::UPGRADE
-            | header::PROXY_AUTHENTICATE
-            | header::PROXY_AUTHORIZATION
-    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings")
+pub(crate) fn ends_at_hop(name: &[u8]) -> bool {
+    // By length first: most names are none of these.
+    let of_this_length: &[&str] = match name.len() {
+        2 => &["te"],
+        7 => &["trailer", "upgrade"],
+        10 => &["connection", "keep-alive"],
+        14 => &["http2-settings"],
+        16 => &["proxy-connection"],
+        17 => &["transfer-encoding"],
+        18 => &["proxy-authenticate"],
+        19 => &["proxy-authorization"],
+        25 => &["proxy-authentication-info"],
+        _ => return false,
+    };
+    is_any(name, of_this_length)
 }
 
 /// Whether a program's header is for the gateway alone, or would speak to the platform in its name:
 /// credentials, markers of sealing, framing, and where the call came from.
-pub(crate) fn ends_at_gateway(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::HOST
-            | header::AUTHORIZATION
-            | header::CONTENT_LENGTH
-            | header::EXPECT
-            | header::FORWARDED
-            | header::VIA
-    ) || {
-        let name = name.as_str();
-        matches!(name, "is-encrypted" | "signed" | "x-real-ip" | "traceparent" | "tracestate" | "baggage")
-            || name.starts_with("x-forwarded-")
-            || name.starts_with("x-gateway-")
-    }
+pub(crate) fn ends_at_gateway(name: &[u8]) -> bool {
+    let of_this_length: &[&str] = match name.len() {
+        3 => &["via"],
+        4 => &["host"],
+        6 => &["expect", SIGNED],
+        7 => &["baggage"],
+        9 => &["forwarded", "x-real-ip"],
+        10 => &["tracestate"],
+        11 => &["traceparent"],
+        12 => &[IS_ENCRYPTED],
+        13 => &["authorization"],
+        14 => &["content-length"],
+        _ => &[],
+    };
+    is_any(name, of_this_length) || begins(name, "x-forwarded-") || is_ours(name)
+}
+
+/// Whether a header is one by which programs and the gateway speak to each other: `X-Gateway-…`.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    begins(name, "x-gateway-")
+}
+
+fn begins(name: &[u8], prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 /// A header that may stand once stands there again.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Twice;
 
-/// The one value of a header that decides something, so that no two readers of a request can choose differently.
-pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Twice> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() { Err(Twice) } else { Ok(first) }
-}
-
 /// The names that `Connection` lists beside `close` and `keep-alive`: they end at this hop too.
 ///
 /// A name the gateway sets itself is not affected by what a program lists, because the gateway adds its
 /// own headers after this filter (CVE-2026-105299).
-pub(crate) fn named_by_connection<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<HeaderName> {
-    let mut named = Vec::new();
-    for value in values {
-        if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
-            continue;
+pub(crate) struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    /// By the values of all `Connection` headers.
+    pub(crate) fn by(values: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut named = Vec::new();
+        for value in values {
+            if !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close") {
+                named.extend(value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()));
+            }
         }
-        named.extend(value.split(|&b| b == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+        Self(named)
     }
-    named
+
+    /// Whether this name is listed.
+    pub(crate) fn contains(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|named| named.eq_ignore_ascii_case(name))
+    }
 }
 
 #[cfg(test)]
@@ -81,34 +104,54 @@ mod tests {
 
     #[test]
     fn connection_names_further_headers_that_end_here() {
-        let values = [&b"close, X-Secret ,te"[..], b"Authorization", b"keep-alive"];
-        assert_eq!(named_by_connection(values.into_iter()), ["close", "x-secret", "te", "authorization"]);
-        assert!(named_by_connection([].into_iter()).is_empty());
-    }
-
-    #[test]
-    fn a_header_that_decides_stands_once() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(only(&headers, "x-a"), Ok(None));
-        headers.append("x-a", "1".parse().expect("a value"));
-        assert_eq!(only(&headers, "x-a").map(|value| value.is_some()), Ok(true));
-        headers.append("x-a", "1".parse().expect("a value"));
-        assert_eq!(only(&headers, "x-a"), Err(Twice));
+        let named = Named::by([&b"close, X-Secret ,te,,"[..], b"Authorization", b"keep-alive"].into_iter());
+        for name in ["close", "x-secret", "TE", "authorization"] {
+            assert!(named.contains(name.as_bytes()), "{name}");
+        }
+        for name in ["keep-alive", "", "x-secre", "x-secrets"] {
+            assert!(!named.contains(name.as_bytes()), "{name:?}");
+        }
     }
 
     #[test]
     fn each_header_that_ends_here_is_known() {
-        for name in ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"] {
-            assert!(ends_at_hop(&HeaderName::from_static(name)), "{name}");
+        for name in [
+            "Connection",
+            "Keep-Alive",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+            "Proxy-Connection",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+            "Proxy-Authentication-Info",
+            "HTTP2-Settings",
+        ] {
+            assert!(ends_at_hop(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "Host",
+            "Authorization",
+            "Is-Encrypted",
+            "Signed",
+            "X-Forwarded-For",
+            "X-Gateway-Account",
+            "Expect",
+            "Content-Length",
+            "Forwarded",
+            "Via",
+            "X-Real-IP",
+            "traceparent",
+            "tracestate",
+            "baggage",
+        ] {
+            assert!(ends_at_gateway(name.as_bytes()), "{name}");
         }
         for name in
-            ["host", "authorization", "is-encrypted", "signed", "x-forwarded-for", "x-gateway-account", "expect"]
+            ["content-type", "accept", "tenantid", "token", "user-agent", "range", "idempotency-key", "x-gateway"]
         {
-            assert!(ends_at_gateway(&HeaderName::from_static(name)), "{name}");
-        }
-        for name in ["content-type", "accept", "tenantid", "token", "user-agent", "range", "idempotency-key"] {
-            let name = HeaderName::from_static(name);
-            assert!(!ends_at_hop(&name) && !ends_at_gateway(&name), "{name}");
+            assert!(!ends_at_hop(name.as_bytes()) && !ends_at_gateway(name.as_bytes()), "{name}");
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The accept loop: connections in, requests handed to an [`App`] one after another.
 //!
-//! pingora starts its header clock at each read; here it starts at the first byte of a request and runs
-//! to the end of the header, so a header that trickles ends. A connection that cannot carry another request
-//! closes in a way that lets its last answer arrive. An idle one closes when the gateway drains. It never
-//! looks into a request beyond its first line, and where its head ends.
+//! The clock of a header starts at the first byte of a request and runs to the header's end, so a header that trickles
+//! ends. A connection that cannot carry another request closes in a way that lets its last answer arrive. An idle one
+//! closes when the gateway drains. It never looks into a request.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::pin;
@@ -14,54 +12,41 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
-use memchr::memchr;
 use pingora::protocols::Stream;
-use pingora::protocols::http::v1::server::HttpSession;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 // Tokio's timers wake their own runtime by a system call each time one is set; these do not.
 use pingora_timeout::timeout;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, watch};
 
 use super::door::{Door, Public};
-use super::head;
-use super::patience::Patience;
-use super::wire::Wire;
-
-/// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
-/// head and a body of 16 KiB: programs tend to send what they sent before, and small buffers are cheaper.
-const SMALL_READ: usize = 4 * 1024;
-const LARGE_READ: usize = 24 * 1024;
+pub(crate) use super::head::HeaderFault;
+use super::head::Request;
+use super::session::{NoRequest, Session};
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
 const BACKLOG: u32 = 4096;
 
-/// How long a connection that will close is still read, so that its last answer arrives before a reset could take
-/// it away (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// What ended the reading of a request header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HeaderFault {
-    /// The header was not complete in time.
-    TooSlow,
-    /// More bytes or fields than allowed.
-    TooLarge,
-    /// Not HTTP/1.x.
-    Malformed,
-}
-
 /// Something that answers requests.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Answers one request whose header has been read. `peer` is the other end of the connection.
-    fn serve(self: &Arc<Self>, session: &mut HttpSession, peer: IpAddr) -> impl Future<Output = After> + Send;
+    /// Answers one request, whose body is still to be read. `peer` is the other end of the connection.
+    fn serve(
+        self: &Arc<Self>,
+        request: &Request,
+        session: &mut Session,
+        peer: IpAddr,
+    ) -> impl Future<Output = After> + Send;
 
-    /// Answers a request whose header could not be read; the connection closes after it.
-    fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) -> impl Future<Output = ()> + Send;
+    /// Answers a request whose header is refused; the connection closes after it. Of `request` there is only what
+    /// [`Request::known_method`] says.
+    fn refuse(
+        self: &Arc<Self>,
+        request: &Request,
+        session: &mut Session,
+        fault: HeaderFault,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// What becomes of a connection after an answer.
@@ -192,136 +177,40 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
 async fn converse<A: App>(app: &Arc<A>, stream: Stream, peer: IpAddr, rules: Rules, drain: &Drain) {
-    let mut stream: Stream = Box::new(Wire::downstream(stream));
-    let (mut patience, mut allowed) = (Patience::default(), rules.header_timeout);
-    let (mut rest, mut room) = (None, SMALL_READ);
+    let (mut session, mut request) = (Session::new(stream, rules.write_timeout), Request::new());
+    let mut allowed = rules.header_timeout;
     let mut draining = pin!(drain.begun());
     loop {
-        let mut begun = match rest.take() {
-            Some(begun) => begun,
-            None => {
-                let mut begun = BytesMut::with_capacity(room);
-                let read = tokio::select! {
-                    biased;
-                    read = stream.read_buf(&mut begun) => read,
-                    () = poll_fn(|cx| patience.poll_over(cx, allowed)) => return,
-                    () = &mut draining => return,
-                };
-                patience.heard();
-                room = if begun.len() >= SMALL_READ { LARGE_READ } else { SMALL_READ };
-                match read {
-                    Ok(n) if n > 0 => begun,
-                    _ => return,
-                }
-            }
+        let begun = tokio::select! {
+            biased;
+            begun = session.await_request(allowed) => begun,
+            () = &mut draining => false,
         };
+        if !begun {
+            return;
+        }
         let in_flight = drain.enter();
-        let head = timeout(rules.header_timeout, read_head(&mut stream, &mut begun, rules.max_header)).await;
-        let mut session = HttpSession::new(stream);
-        session.set_pipelining_enabled(true);
-        session.set_pipelined_prefix(begun);
-        session.set_write_timeout(Some(rules.write_timeout));
-        let fault = match head {
-            // It is there whole, so this does not wait.
-            Ok(Ok(None)) => match session.read_request().await {
-                Ok(Some(_)) => None,
-                Ok(None) => return,
-                Err(error) => match HeaderFault::from_error(&error) {
-                    Some(fault) => Some(fault),
-                    None => return,
-                },
-            },
-            Ok(Ok(Some(fault))) => Some(fault),
-            Ok(Err(_)) => return,
-            Err(_) => Some(HeaderFault::TooSlow),
-        };
-        if let Some(fault) = fault {
-            session.set_server_keepalive(None);
-            app.refuse(&mut session, fault).await;
-            return linger(session).await;
+        match session.read_request(&mut request, rules.max_header, rules.header_timeout).await {
+            Ok(()) => {}
+            Err(NoRequest::Gone) => return,
+            Err(NoRequest::Fault(fault)) => {
+                app.refuse(&request, &mut session, fault).await;
+                return session.linger().await;
+            }
         }
         if drain.is_draining() {
-            session.set_server_keepalive(None);
+            session.close_after();
         }
-        match app.serve(&mut session, peer).await {
+        match app.serve(&request, &mut session, peer).await {
             After::Keep => {}
-            After::Linger => return linger(session).await,
+            After::Linger => return session.linger().await,
             After::Cut => return,
         }
         drop(in_flight);
-        let Ok(Some(reusable)) = session.reuse().await else { return };
-        (stream, rest) = reusable.into_parts();
-        rest = rest.filter(|bytes| !bytes.is_empty());
+        if !session.next() {
+            return session.linger().await;
+        }
         allowed = rules.keepalive_timeout;
-    }
-}
-
-/// Reads until the whole head of a request is there, up to `limit` bytes, so that a long one costs no more memory than
-/// it may have. The first line is checked before pingora can: that one mends what it can read in only one way, and an
-/// operator would search long for a space that became `%20`.
-///
-/// Empty lines before it belong to a body that is over (RFC 9112 section 2.2).
-async fn read_head(stream: &mut Stream, begun: &mut BytesMut, limit: usize) -> io::Result<Option<HeaderFault>> {
-    let (mut searched, mut line_is_good) = (0, false);
-    loop {
-        while !line_is_good && begun.starts_with(b"\r\n") {
-            begun.advance(2);
-            searched = 0;
-        }
-        // A line end is looked at again when more has come after it.
-        while let Some(at) = memchr(b'\n', &begun[searched..]) {
-            let end = searched + at;
-            if !line_is_good && head::check_request_line(&begun[..end]).is_err() {
-                return Ok(Some(HeaderFault::Malformed));
-            }
-            line_is_good = true;
-            match &begun[end + 1..] {
-                [b'\n', ..] | [b'\r', b'\n', ..] => return Ok(None),
-                [] | [b'\r'] => {
-                    searched = end;
-                    break;
-                }
-                _ => searched = end + 1,
-            }
-        }
-        if begun.len() > limit {
-            return Ok(Some(HeaderFault::TooLarge));
-        }
-        if stream.read_buf(begun).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-/// Says that no more answers come, and reads on for a moment.
-async fn linger(session: HttpSession) {
-    let mut stream = session.into_inner();
-    stream.shutdown().await;
-    let mut ignored = BytesMut::with_capacity(LARGE_READ);
-    let rest = async {
-        while matches!(stream.read_buf(&mut ignored).await, Ok(read) if read > 0) {
-            ignored.clear();
-        }
-    };
-    let _ = timeout(LINGER, rest).await;
-}
-
-impl HeaderFault {
-    /// `None` when the connection simply ended: nobody is left to answer.
-    ///
-    /// The error is compared, never printed: its text may hold the raw request.
-    fn from_error(error: &pingora::Error) -> Option<Self> {
-        use pingora::ErrorType::{ConnectionClosed, ReadError, ReadTimedout};
-        match error.etype() {
-            ConnectionClosed | ReadError => None,
-            ReadTimedout => Some(Self::TooSlow),
-            _ if error.cause.as_ref().is_some_and(|cause| cause.to_string() == "too many headers")
-                || error.context.as_ref().is_some_and(|text| text.as_str().starts_with("Request header larger")) =>
-            {
-                Some(Self::TooLarge)
-            }
-            _ => Some(Self::Malformed),
-        }
     }
 }
 

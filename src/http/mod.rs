@@ -6,11 +6,15 @@
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod door;
+mod framing;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod listener;
 mod patience;
 mod pool;
 pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod session;
+mod target;
 pub(crate) mod tls;
 pub(crate) mod wire;

@@ -1,50 +1,37 @@
 //! One connection, on which a message's head and body leave in one write.
 //!
-//! pingora's sessions write a head and then the body: two system calls where one does, and a small call
-//! spends most of its time in them. On the answering side a [`Wire`] keeps a head back until its body or a
-//! flush comes. On the asking side it counts what was handed to the connection below, which is the proof
-//! that a request never left, keeps what was read and not yet taken, and notices an answer that arrives
-//! while a write is stuck.
+//! A small call spends most of its time in system calls, so whoever writes hands over head and body together, and
+//! whoever reads takes as much as there is. It counts what was handed to the connection below, which is the proof that
+//! a request never left, keeps what was read and not yet taken, and notices an answer that arrives while a request is
+//! stuck. It knows nothing of HTTP but where an interim answer ends.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use pingora::protocols::Stream;
+// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
+use pingora_timeout::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::patience::Patience;
-
-/// The largest write that is kept back to leave with the next one: a head, not a body.
-const HOLD_LIMIT: usize = 8 * 1024;
-
-/// How much one read takes: a head and an answer of 16 KiB, sealed, in one call; or a piece of a long body.
-const SMALL_READ: usize = 32 * 1024;
-const LARGE_READ: usize = 64 * 1024;
 
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
 
-/// A stream that holds a head back until its body is written.
+/// The most room for reading that is kept for the next message, in bytes.
+const KEPT_ROOM: usize = 32 * 1024;
+
+/// A stream, with what was read ahead.
 pub(crate) struct Wire {
     inner: Stream,
-    held: BytesMut,
-    /// Whether the next small write may be held: true at the start of each message.
-    at_start: bool,
     written: u64,
     /// Whether this is the asking side, where an answer may arrive while a write is stuck.
     asks: bool,
@@ -56,12 +43,10 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// For the answering side: a head is held until the body or a flush.
+    /// For the answering side.
     pub(crate) fn downstream(inner: Stream) -> Self {
         Self {
             inner,
-            held: BytesMut::new(),
-            at_start: true,
             written: 0,
             asks: false,
             ahead: BytesMut::new(),
@@ -71,25 +56,23 @@ impl Wire {
         }
     }
 
-    /// For the asking side, which writes head and body together itself: nothing is held.
+    /// For the asking side.
     pub(crate) fn upstream(inner: Stream) -> Self {
         Self { asks: true, ..Self::downstream(inner) }
     }
 
-    /// Bytes handed to the connection below since this wire was made. Zero proves that nothing left.
+    /// Bytes handed to the connection below since this wire was made or restarted. Zero proves that nothing left.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// What arrived and was not taken yet. Asking side only.
+    /// What arrived and was not taken yet.
     pub(crate) fn ahead(&mut self) -> &mut BytesMut {
         &mut self.ahead
     }
 
-    /// Waits for more bytes and puts them behind those of [`Wire::ahead`]. `Ok(0)` is the end.
-    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
-        // A read that filled its room is followed by a large one: a long body, not a small answer.
-        let room = if self.filled_room { LARGE_READ } else { SMALL_READ };
+    /// Waits for up to about `room` more bytes and puts them behind those of [`Wire::ahead`]. `Ok(0)` is the end.
+    pub(crate) async fn fill(&mut self, room: usize) -> io::Result<usize> {
         let before = self.ahead.len();
         self.ahead.reserve(room);
         let limit = self.ahead.capacity() - before;
@@ -113,27 +96,50 @@ impl Wire {
         Ok(taken)
     }
 
-    /// Whether the kernel has nothing to tell of the connection, neither bytes nor an end. The runtime that reads it
-    /// learns of either only later. True where there is no kernel to ask.
-    pub(crate) fn is_silent(&self) -> bool {
+    /// Whether the last read took all the room it had, so that there may be more.
+    pub(crate) fn filled_room(&self) -> bool {
+        self.filled_room
+    }
+
+    /// Whether nothing was heard of the peer: neither bytes nor its end. The runtime learns of either only when it looks
+    /// again, so the kernel is asked too; true where there is no kernel to ask.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        let read = Pin::new(&mut self.inner).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
         let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        matches!(recv(self.inner.id() as RawFd, &mut [0], peek), Err(Errno::EAGAIN | Errno::ENOTSOCK))
+        read.is_pending()
+            && matches!(recv(self.inner.id() as RawFd, &mut [0], peek), Err(Errno::EAGAIN | Errno::ENOTSOCK))
     }
 
-    /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`].
-    pub(crate) fn allow_silence(&mut self, allowed: Duration) {
-        self.allowed = Some(allowed);
+    /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`]; with `None` none does.
+    pub(crate) fn allow_silence(&mut self, allowed: Option<Duration>) {
+        self.allowed = allowed;
+        self.patience.heard();
     }
 
-    /// Makes it ready for the next request on the same connection.
+    /// Makes it ready for the next message on the same connection. What was read ahead stays.
     pub(crate) fn restart(&mut self) {
         self.written = 0;
-        self.at_start = true;
-        self.allowed = None;
-        self.patience.heard();
-        if self.ahead.capacity() > SMALL_READ {
+        self.allow_silence(None);
+        if self.ahead.is_empty() && self.ahead.capacity() > KEPT_ROOM {
             self.ahead = BytesMut::new();
         }
+    }
+
+    /// Ready when the peer that was asked nothing has ended the connection. What it said instead is kept, up to a bound;
+    /// beyond that nobody looks.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ahead.len() < AHEAD_LIMIT {
+            // Small, because it is looked at often and says something seldom.
+            let mut bytes = [0; 64];
+            let mut buf = ReadBuf::new(&mut bytes);
+            if ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.ahead.extend_from_slice(buf.filled());
+        }
+        Poll::Pending
     }
 
     /// Ready when the peer of an asking side has answered, or ended, before it has taken the whole request. What it
@@ -163,18 +169,47 @@ impl Wire {
         }
     }
 
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.held.is_empty() {
-            let Poll::Ready(taken) = Pin::new(&mut self.inner).poll_write(cx, &self.held)? else {
-                return self.poll_stuck(cx).map(Err);
-            };
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Poll::Ready(taken) = Pin::new(&mut self.inner).poll_write_vectored(cx, slices)? else {
+            return self.poll_stuck(cx).map(Err);
+        };
+        self.written += taken as u64;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Writes some of it, at least a byte. Somebody else watches how long that takes.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub(crate) async fn write_some(&mut self, slices: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
+        match poll_fn(|cx| self.poll_write(cx, slices)).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            taken => {
+                IoSlice::advance_slices(slices, taken);
+                Ok(())
             }
-            self.written += taken as u64;
-            self.held.advance(taken);
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Sees to it that what was written leaves.
+    ///
+    /// # Errors
+    /// What the connection says.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().await
+    }
+
+    /// Says that nothing more comes, and reads on until the peer has ended too or `allowed` is over, so that what was
+    /// written last arrives before a reset could take it away (RFC 9112 section 9.6).
+    pub(crate) async fn linger(mut self, allowed: Duration) {
+        let rest = async {
+            let _ = self.inner.shutdown().await;
+            self.ahead.clear();
+            while matches!(self.inner.read_buf(&mut self.ahead).await, Ok(read) if read > 0) {
+                self.ahead.clear();
+            }
+        };
+        let _ = timeout(allowed, rest).await;
     }
 }
 
@@ -189,135 +224,31 @@ fn begins_final_answer(mut said: &[u8]) -> bool {
     !INTERIM.starts_with(said)
 }
 
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if this.at_start && !this.asks && buf.len() <= HOLD_LIMIT {
-            this.at_start = false;
-            this.held.extend_from_slice(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        this.at_start = false;
-        loop {
-            if this.held.is_empty() {
-                let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write(cx, buf)? else {
-                    return this.poll_stuck(cx).map(Err);
-                };
-                this.written += taken as u64;
-                return Poll::Ready(Ok(taken));
-            }
-            let slices = [IoSlice::new(&this.held), IoSlice::new(buf)];
-            let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write_vectored(cx, &slices)? else {
-                return this.poll_stuck(cx).map(Err);
-            };
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            this.written += taken as u64;
-            let of_held = taken.min(this.held.len());
-            this.held.advance(of_held);
-            if taken > of_held {
-                return Poll::Ready(Ok(taken - of_held));
-            }
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        ready!(this.poll_held(cx))?;
-        let Poll::Ready(taken) = Pin::new(&mut this.inner).poll_write_vectored(cx, slices)? else {
-            return this.poll_stuck(cx).map(Err);
-        };
-        this.written += taken as u64;
-        Poll::Ready(Ok(taken))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        ready!(this.poll_held(cx))?;
-        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
-        this.at_start = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("held", &self.held.len()).field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("Wire").field("ahead", &self.ahead.len()).field("written", &self.written).finish_non_exhaustive()
     }
 }
-
-#[async_trait]
-impl Shutdown for Wire {
-    async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
-    }
-}
-
-impl UniqueID for Wire {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl Ssl for Wire {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
-    }
-}
-
-impl GetTimingDigest for Wire {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Wire {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Wire {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
-    }
-}
-
-impl Peek for Wire {}
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
-
     use super::*;
 
+    async fn write(wire: &mut Wire, parts: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            wire.write_some(&mut left).await?;
+        }
+        wire.flush().await
+    }
+
     #[tokio::test]
-    async fn a_head_waits_for_its_body_and_nothing_is_counted_before_it_leaves() {
+    async fn what_left_is_counted() {
         let (near, mut far) = tokio::io::duplex(1024);
         let mut wire = Wire::downstream(Box::new(near));
-        wire.write_all(b"head ").await.expect("held");
         assert_eq!(wire.written(), 0);
-        wire.write_all(b"body").await.expect("written");
-        wire.flush().await.expect("flushed");
+        write(&mut wire, &[b"head ", b"body"]).await.expect("written");
         assert_eq!(wire.written(), 9);
         let mut read = [0; 9];
         far.read_exact(&mut read).await.expect("arrives");
@@ -329,8 +260,20 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(64);
         let mut wire = Wire::upstream(Box::new(near));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
-        wire.write_all(&[b'b'; 9000]).await.expect_err("the peer has answered");
+        write(&mut wire, &[&[b'b'; 9000]]).await.expect_err("the peer has answered");
         assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_says_while_nobody_asks_is_kept_and_its_end_is_noticed() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut wire = Wire::downstream(Box::new(near));
+        far.write_all(b"GET ").await.expect("sent");
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(wire.poll_ended(&mut context).is_pending());
+        assert_eq!(wire.ahead(), &b"GET "[..]);
+        drop(far);
+        assert!(wire.poll_ended(&mut context).is_ready());
     }
 
     #[test]
@@ -351,25 +294,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_without_a_body_leaves_with_its_flush() {
-        let (near, mut far) = tokio::io::duplex(1024);
-        let mut wire = Wire::downstream(Box::new(near));
-        wire.write_all(b"head").await.expect("held");
-        wire.flush().await.expect("flushed");
-        let mut read = [0; 4];
-        far.read_exact(&mut read).await.expect("arrives");
-        assert_eq!(&read, b"head");
-    }
-
-    #[tokio::test]
     async fn a_peer_that_takes_little_at_a_time_still_gets_every_byte_once() {
         let (near, mut far) = tokio::io::duplex(3);
         let mut wire = Wire::downstream(Box::new(near));
         let body = vec![b'b'; 20_000];
         let writer = async {
-            wire.write_all(b"0123456789").await.expect("held");
-            wire.write_all(&body).await.expect("written");
-            wire.flush().await.expect("flushed");
+            write(&mut wire, &[b"0123456789", &body]).await.expect("written");
             wire.written()
         };
         let reader = async {

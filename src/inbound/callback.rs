@@ -124,17 +124,14 @@ fn receive<'a>(
 ) -> Result<Received<'a>, Refused> {
     let refuse =
         |fixed: Fixed, reason| Refused { answer: fixed.into(), outcome: Outcome::Refused, reason, moment: None };
-    let (header, checked) = request.check();
-    if header > inbound.rules.max_header {
+    if request.header_size() > inbound.rules.max_header {
         return Err(refuse(Fixed::HeaderTooLarge, "header"));
     }
-    checked.map_err(|_| refuse(Fixed::Unreadable, "malformed"))?;
     // Before the path, so that it says nothing about paths.
     if !request.is_post() {
         return Err(refuse(Fixed::MethodRefused, "method"));
     }
-    let source = request.path().and_then(|path| inbound.sources.find(path));
-    let source = source.ok_or_else(|| refuse(Fixed::NotFound, "path"))?;
+    let source = inbound.sources.find(request.path()).ok_or_else(|| refuse(Fixed::NotFound, "path"))?;
     if !source.allow.is_empty() {
         let forwarded = request.all("x-forwarded-for");
         let origin = origin::origin(peer, forwarded, &inbound.rules.trusted_proxies);
@@ -144,8 +141,8 @@ fn receive<'a>(
     }
     record.source = &source.name;
 
-    let sealed = request.only(headers::IS_ENCRYPTED.as_str());
-    let signed = request.only(headers::SIGNED.as_str());
+    let sealed = request.only(headers::IS_ENCRYPTED);
+    let signed = request.only(headers::SIGNED);
     let marks = Marks {
         sealed: if signed.is_ok() { sealed.ok().map(headers::is_sealed) } else { None },
         signed: signed.ok().flatten().map(<[u8]>::to_vec),

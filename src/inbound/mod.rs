@@ -24,8 +24,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use pingora::protocols::http::v1::server::HttpSession;
-
 use answer::{Answer, Fixed};
 use callback::Ended;
 use record::Record;
@@ -34,7 +32,9 @@ use source::Sources;
 pub(crate) use upkeep::Upkeep;
 
 use crate::config;
+use crate::http::head;
 use crate::http::listener::{After, App, Drain, HeaderFault};
+use crate::http::session::Session;
 use crate::limit::Budget;
 use crate::metrics::Metrics;
 
@@ -49,8 +49,8 @@ pub(crate) struct Inbound {
 }
 
 impl App for Inbound {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession, peer: IpAddr) -> After {
-        let (mut request, mut record) = (Request::new(session), Record::new());
+    async fn serve(self: &Arc<Self>, head: &head::Request, session: &mut Session, peer: IpAddr) -> After {
+        let (mut request, mut record) = (Request::new(head, session), Record::new());
         let taken = contained(pin!(callback::take(self, &mut request, peer, &mut record))).await;
         let Ended { answer, moment } = taken.unwrap_or_else(|| {
             record.reason = "internal";
@@ -64,16 +64,16 @@ impl App for Inbound {
         request.answer(&answer, self.drain.is_draining()).await
     }
 
-    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, head: &head::Request, session: &mut Session, fault: HeaderFault) {
         let (fixed, reason) = match fault {
             HeaderFault::TooSlow => (Fixed::TimedOut, "header"),
             HeaderFault::TooLarge => (Fixed::HeaderTooLarge, "header"),
-            HeaderFault::Malformed => (Fixed::Unreadable, "malformed"),
+            HeaderFault::Malformed(_) => (Fixed::Unreadable, "malformed"),
         };
         let mut record = Record::new();
         record.reason = reason;
         record.finish(fixed.status(), &self.metrics);
-        Request::new(session).answer(&Answer::from(fixed), true).await;
+        Request::new(head, session).answer(&Answer::from(fixed), true).await;
     }
 }
 

@@ -7,19 +7,19 @@
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{Method, StatusCode};
 
 use super::Outbound;
 use super::account::Account;
 use super::code::{self, ENVELOPE};
 use super::receive::Received;
-use super::record::{Phase, Record};
+use super::record::{Phase, REQUEST_ID, Record};
 use super::stop::Stop;
 use super::unpack::{SealedText, Spoilt};
 use crate::clock;
 use crate::http::answer::{Answer, Head, SendCause};
-use crate::http::headers::{self, IS_ENCRYPTED, SIGNED};
+use crate::http::headers::{self, IS_ENCRYPTED, Named, SIGNED};
+use crate::http::response::ResponseHead;
 use crate::limit::{Admitted, Reserved};
 use crate::reply::{Refusal, Reply};
 use crate::token::Family;
@@ -29,14 +29,14 @@ const NO_MEMORY: &str = "outbound.memory was used up by other answers, so this o
 
 /// An answer that was looked at: ready to be delivered, or to be discarded for a replay.
 pub(super) struct Judged {
-    /// What the program reads, without the final `Connection` and `Date`.
-    pub(super) head: Box<ResponseHeader>,
+    /// What the program reads, without what says how the body ends.
+    pub(super) head: ResponseHead,
+    /// How long the body is, as far as is known; of an answer without one, how long it would be.
+    pub(super) length: Option<u64>,
     /// What is in hand of the body: all of it, unless `rest` is there.
     pub(super) held: Bytes,
     /// The answer, when more of its body streams.
     pub(super) rest: Option<Answer>,
-    /// Whether a body follows the head at all (not for HEAD, 204 and 304).
-    pub(super) has_body: bool,
     code: Option<i64>,
     /// Memory for what is held.
     pub(super) _reserved: Option<Reserved>,
@@ -45,7 +45,7 @@ pub(super) struct Judged {
 impl Judged {
     /// Whether the platform refused the token, by status or by the code in the body.
     pub(super) fn refuses_token(&self, family: Family) -> bool {
-        self.head.status == StatusCode::UNAUTHORIZED || self.code.is_some_and(|code| family.refuses(code))
+        self.head.status() == StatusCode::UNAUTHORIZED || self.code.is_some_and(|code| family.refuses(code))
     }
 
     /// Lets go of an answer that will not be delivered.
@@ -67,8 +67,8 @@ pub(super) async fn judge(
     let head = answer.head();
     let status = head.status();
     let bodyless =
-        received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let sealed = headers::is_sealed(head.find(IS_ENCRYPTED.as_str()));
+        *received.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let sealed = headers::is_sealed(head.find(IS_ENCRYPTED));
     let declared = answer.body_length();
     let length = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     received.account.series.answered(status.as_u16());
@@ -77,10 +77,10 @@ pub(super) async fn judge(
     let release = |answer| received.account.client.release(answer, now);
     let judged = if bodyless {
         // What a GET would have had; the length of a sealed text is not the opened one's.
-        let would_be = head.content_length().filter(|_| !sealed && status != StatusCode::NO_CONTENT);
-        let head = translate(head, sealed, would_be)?;
+        let length = head.content_length().filter(|_| !sealed);
+        let head = translate(head, sealed);
         release(answer);
-        Judged { head, held: Bytes::new(), rest: None, has_body: false, code: None, _reserved: None }
+        Judged { head, length, held: Bytes::new(), rest: None, code: None, _reserved: None }
     } else if sealed {
         let limit = outbound.rules.max_answer;
         if length.is_some_and(|length| length > limit) {
@@ -95,27 +95,28 @@ pub(super) async fn judge(
         })?;
         let held = open(outbound, received, &mut answer, length, record).await?;
         reserved.shrink(held.len());
-        let head = translate(answer.head(), true, Some(held.len() as u64))?;
+        let head = translate(answer.head(), true);
         release(answer);
-        let code = code::find(&held);
-        Judged { head, held, rest: None, has_body: true, code, _reserved: Some(reserved) }
+        let (code, length) = (code::find(&held), Some(held.len() as u64));
+        Judged { head, length, held, rest: None, code, _reserved: Some(reserved) }
     } else if may_be_envelope(head, length) {
         let (held, done) = hold(&mut answer, ENVELOPE).await?;
         let code = match compressed(answer.head()) {
             true => inflate(&held, ENVELOPE * 4).and_then(|plain| code::find(&plain)),
             false => code::find(&held),
         };
-        let head = translate(answer.head(), false, if done { Some(held.len() as u64) } else { declared })?;
+        let head = translate(answer.head(), false);
+        let length = if done { Some(held.len() as u64) } else { declared };
         let rest = if done {
             release(answer);
             None
         } else {
             Some(answer)
         };
-        Judged { head, held, rest, has_body: true, code, _reserved: None }
+        Judged { head, length, held, rest, code, _reserved: None }
     } else {
-        let head = translate(head, false, declared)?;
-        Judged { head, held: Bytes::new(), rest: Some(answer), has_body: true, code: None, _reserved: None }
+        let head = translate(head, false);
+        Judged { head, length: declared, held: Bytes::new(), rest: Some(answer), code: None, _reserved: None }
     };
     received.account.series.body_code(judged.code);
     record.platform_code = judged.code;
@@ -131,7 +132,7 @@ async fn open(
     length: Option<usize>,
     record: &mut Record<'_>,
 ) -> Result<Bytes, Stop> {
-    let signed = answer.head().find(SIGNED.as_str()).map(<[u8]>::to_vec);
+    let signed = answer.head().find(SIGNED).map(<[u8]>::to_vec);
     let compressed = compressed(answer.head());
     let mut refuse = |spoilt: Spoilt| match spoilt {
         Spoilt::TooLarge => Stop::from(Refusal::AnswerTooLarge),
@@ -187,36 +188,28 @@ fn inflate(body: &[u8], limit: usize) -> Option<Bytes> {
     (read <= limit).then(|| plain.into())
 }
 
-/// The platform's head as the program gets it: without what ends here, and with `length` in place of what the platform
-/// declared, which may be twice, or not what ends the body.
-fn translate(head: &Head, sealed: bool, length: Option<u64>) -> Result<Box<ResponseHeader>, Stop> {
-    let unreadable = |_| Stop::from(Refusal::AnswerUnreadable);
-    let named = headers::named_by_connection(head.all("connection"));
-    let mut out = ResponseHeader::build_no_case(head.status(), Some(8)).map_err(unreadable)?;
-    out.set_reason_phrase(head.reason()).map_err(unreadable)?;
+/// The platform's head as the program gets it: without what ends here, and without what says how the body ends. The
+/// platform may have declared a length twice, or one that is not what ends the body.
+fn translate(head: &Head, sealed: bool) -> ResponseHead {
+    let named = Named::by(head.all("connection"));
+    let mut out = ResponseHead::with_reason(head.status(), head.reason().unwrap_or_default());
     for (name, value) in head.fields() {
-        // What the gateway sets itself or has used up is not worth a parse.
-        if (name.len() == 4 && name.eq_ignore_ascii_case(b"date"))
-            || (name.len() == 10 && name.eq_ignore_ascii_case(b"connection"))
-        {
-            continue;
-        }
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { continue };
-        let dropped = headers::ends_at_hop(&name)
-            || named.contains(&name)
-            || name.as_str().starts_with("x-gateway-")
-            || name == IS_ENCRYPTED
-            || name == SIGNED
-            || name == header::CONTENT_LENGTH
-            || (sealed && name == header::CONTENT_ENCODING);
+        let dropped = headers::ends_at_hop(name)
+            || headers::is_ours(name)
+            || named.contains(name)
+            || match name.len() {
+                4 => headers::is(name, "date"),
+                6 => headers::is(name, SIGNED),
+                12 => headers::is(name, IS_ENCRYPTED) || name.eq_ignore_ascii_case(REQUEST_ID),
+                14 => headers::is(name, "content-length"),
+                16 => sealed && headers::is(name, "content-encoding"),
+                _ => false,
+            };
         if !dropped {
-            out.append_header(name, value).map_err(unreadable)?;
+            out.header(name, value);
         }
     }
-    if let Some(length) = length {
-        out.append_header(header::CONTENT_LENGTH, length).map_err(unreadable)?;
-    }
-    Ok(Box::new(out))
+    out
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@
 //! is sealed.
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, header};
-use pingora::protocols::http::v1::server::HttpSession;
+use http::Method;
 
-use super::Asked;
 use super::account::Sealing;
 use super::query;
-use super::receive::{Length, Received};
+use super::receive::Received;
 use super::record::{Phase, Record};
 use super::route::Auth;
 use super::stop::Stop;
 use crate::config;
 use crate::envelope::{self, Sealed, Sealer, Signed};
-use crate::http::headers;
+use crate::http::head::Length;
+use crate::http::headers::{self, Named};
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
+use crate::http::session::{BodyFault, Session};
 use crate::limit::Admitted;
 use crate::reply::Refusal;
 
@@ -80,7 +80,7 @@ impl Received<'_> {
 
 /// Reads the body and builds what leaves.
 pub(super) async fn collect(
-    session: &mut HttpSession,
+    session: &mut Session,
     received: &Received<'_>,
     rules: &config::Outbound,
     admitted: Admitted,
@@ -90,7 +90,7 @@ pub(super) async fn collect(
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
     }
-    invite(session, rules).await?;
+    session.invite(rules.body_timeout).await.map_err(|_| Stop::ClientGone)?;
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
@@ -107,14 +107,13 @@ pub(super) async fn collect(
     if safe && sealed_body.is_some() {
         return Err(Refusal::BodyNotSealable.into());
     }
-    let repaired =
-        received.query.as_deref().map(|query| if rules.repair_plus { query::repair_plus(query) } else { query.into() });
+    let repaired = received.query.map(|query| if rules.repair_plus { query::repair_plus(query) } else { query.into() });
     let seals_query = received.sealing.filter(|_| sealed_body.is_none());
     if sealed_body.is_none() {
         record.skip();
     }
     let (query, signed) = match seals_query {
-        Some(sealing) => seal_query(sealing, repaired.as_deref(), &received.method),
+        Some(sealing) => seal_query(sealing, repaired.as_deref(), received.method),
         None => (repaired.map(|query| Bytes::copy_from_slice(query.as_bytes())), sealed_body),
     };
     if seals_query.is_some() {
@@ -125,28 +124,13 @@ pub(super) async fn collect(
         (Some(_), Length::Known(bytes)) => Some(bytes),
         _ => Some(body.len() as u64),
     };
-    let head = compose(session, received, query.as_deref(), signed.as_ref(), body_length)?;
+    let head = compose(received, query.as_deref(), signed.as_ref(), body_length)?;
     Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
-}
-
-/// Gets ready to read the body; tells a program that waits for it to send it.
-pub(super) async fn invite(session: &mut HttpSession, rules: &config::Outbound) -> Result<(), Stop> {
-    if session.is_body_done() {
-        return Ok(());
-    }
-    session.set_read_timeout(Some(rules.body_timeout));
-    if session.is_expecting_continue() {
-        // An interim answer is no reason to close, though it is written before the body was read.
-        session.set_close_on_response_before_downstream_finish(false);
-        session.write_continue_response().await.map_err(|_| Stop::ClientGone)?;
-        session.set_close_on_response_before_downstream_finish(true);
-    }
-    Ok(())
 }
 
 /// Seals each piece as it arrives. Also says whether there was nothing at all.
 async fn seal_body(
-    session: &mut HttpSession,
+    session: &mut Session,
     received: &Received<'_>,
     sealing: &Sealing,
     rules: &config::Outbound,
@@ -169,7 +153,7 @@ async fn seal_body(
             sealer.expect(rules.max_body);
         }
         record.skip();
-        sealer.push(&piece);
+        sealer.push(piece);
         record.lap(Phase::Seal);
     }
     let sealed = sealer.finish();
@@ -179,7 +163,7 @@ async fn seal_body(
 
 /// Holds an unsealed body whole, up to the limit; says whether more is to come.
 async fn hold_body(
-    session: &mut HttpSession,
+    session: &mut Session,
     received: &Received<'_>,
     rules: &config::Outbound,
     record: &mut Record<'_>,
@@ -193,7 +177,7 @@ async fn hold_body(
         if received.length == Length::Unknown && held.len() <= DOUBLES && held.len() + piece.len() > DOUBLES {
             held.reserve(rules.max_body - held.len());
         }
-        held.extend_from_slice(&piece);
+        held.extend_from_slice(piece);
         // One more piece has to fit into what was admitted.
         if received.length == Length::Unknown && held.len() + PIECE > rules.max_body {
             return Ok((held.freeze(), true));
@@ -203,19 +187,12 @@ async fn hold_body(
 }
 
 /// The next piece of the program's body, never an empty one, `None` at its end.
-pub(super) async fn next_piece(session: &mut HttpSession) -> Result<Option<Bytes>, Stop> {
-    loop {
-        let read = session.read_body_bytes().await.map_err(|error| match error.etype() {
-            pingora::ErrorType::ReadTimedout => Refusal::BodyTimeout.into(),
-            pingora::ErrorType::ReadError => Stop::ClientGone,
-            // A program that ended its sending early may still read.
-            _ => Stop::from(Refusal::BodyIncomplete),
-        })?;
-        // A read that ends inside a chunk's size line yields nothing yet.
-        if read.as_ref().is_none_or(|piece| !piece.is_empty()) {
-            return Ok(read);
-        }
-    }
+pub(super) async fn next_piece(session: &mut Session) -> Result<Option<&[u8]>, Stop> {
+    session.read_body().await.map_err(|fault| match fault {
+        BodyFault::TooSlow => Refusal::BodyTimeout.into(),
+        BodyFault::Incomplete => Refusal::BodyIncomplete.into(),
+        BodyFault::Gone => Stop::ClientGone,
+    })
 }
 
 /// The sealed query, raw: the bare base64 text with literal `+ / =`, no parameter name.
@@ -238,38 +215,35 @@ fn seal_query(sealing: &Sealing, query: Option<&str>, method: &Method) -> (Optio
 
 /// The request head without credentials: what the program sent, less what ends here, plus ours.
 fn compose(
-    session: &HttpSession,
     received: &Received<'_>,
     query: Option<&[u8]>,
     signed: Option<&Signed>,
     body_length: Option<u64>,
 ) -> Result<RequestHead, Stop> {
-    let request = session.req_header();
-    let mut head = RequestHeadWriter::try_new(&received.method, received.path.as_bytes(), query)
+    let mut head = RequestHeadWriter::try_new(received.method, received.path.as_bytes(), query)
         .map_err(|BadTarget| Refusal::BadRequest)?;
     head.header(b"Host", received.account.client.authority().as_bytes());
-    let named =
-        headers::named_by_connection(request.headers.get_all(header::CONNECTION).iter().map(|value| value.as_bytes()));
+    let named = Named::by(received.request.all("connection"));
     // A sealed answer must not come compressed. One whose code has to be read may come in the coding that can be unpacked
     // here, and in no other.
     let sealed = received.sealing.is_some();
     let reads_answer = sealed || matches!(received.operation.auth, Auth::Token(_));
     let seals_body = signed.is_some() && !received.is_safe();
     let mut has_user_agent = false;
-    // The second iterator knows how the program spelled each name.
-    for ((name, value), (spelled, _)) in request.headers.iter().zip(request.case_header_iter()) {
+    for (name, value) in received.request.headers() {
+        let accepts = reads_answer && headers::is(name, "accept-encoding");
         let dropped = headers::ends_at_hop(name)
             || headers::ends_at_gateway(name)
             || named.contains(name)
-            || (reads_answer && name == header::ACCEPT_ENCODING)
-            || (seals_body && name == header::CONTENT_TYPE)
+            || accepts
+            || (seals_body && headers::is(name, "content-type"))
             || received.operation.sets(name);
-        if reads_answer && !sealed && name == header::ACCEPT_ENCODING && names_gzip(value.as_bytes()) {
+        if accepts && !sealed && names_gzip(value) {
             head.header(b"Accept-Encoding", b"gzip");
         }
         if !dropped {
-            has_user_agent |= name == header::USER_AGENT;
-            head.header(spelled.as_slice(), value.as_bytes());
+            has_user_agent |= headers::is(name, "user-agent");
+            head.header(name, value);
         }
     }
     if !has_user_agent {

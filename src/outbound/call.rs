@@ -5,9 +5,7 @@
 
 use std::pin::pin;
 
-use http::header;
-use pingora::protocols::http::v1::server::HttpSession;
-
+use super::Outbound;
 use super::account::Account;
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
@@ -17,8 +15,9 @@ use super::receive::receive;
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
 use super::stop::{Stop, unless_gone};
-use super::{Asked, Outbound};
 use crate::clock;
+use crate::http::head::Request;
+use crate::http::session::Session;
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
@@ -29,11 +28,12 @@ const NOT_HELD: &str = "the body was over outbound.max_body, so it was not held 
 /// Carries one call. On success the program has its whole answer.
 pub(super) async fn carry<'a>(
     outbound: &'a Outbound,
-    session: &mut HttpSession,
+    request: &'a Request,
+    session: &mut Session,
     record: &mut Record<'a>,
 ) -> Result<(), Stop> {
     // 1. Receive: the header decides who calls whom.
-    let received = receive(outbound, session, record)?;
+    let received = receive(outbound, request, record)?;
     if let Auth::Login(family) = received.operation.auth {
         return login::answer(session, &received, &outbound.rules, record, family).await;
     }
@@ -97,46 +97,32 @@ pub(super) async fn carry<'a>(
 
     // 7. Reply.
     if outbound.drain.is_draining() {
-        session.set_server_keepalive(None);
+        session.close_after();
     }
     deliver(session, received.account, judged, record).await
 }
 
 /// The answer's head and what is held of its body; then, if the answer streams, the rest as it comes.
 async fn deliver(
-    session: &mut HttpSession,
+    session: &mut Session,
     account: &Account,
     judged: Judged,
     record: &mut Record<'_>,
 ) -> Result<(), Stop> {
-    let Judged { mut head, held, rest, has_body, _reserved, .. } = judged;
-    // Without a length the body is chunked; for HTTP/1.0 it ends with the connection.
-    if has_body && !head.headers.contains_key(header::CONTENT_LENGTH) {
-        if session.is_http11() {
-            head.append_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| Stop::CutOff)?;
-        } else {
-            session.set_server_keepalive(None);
-        }
-    }
-    head.insert_header(REQUEST_ID, record.request_id.as_str()).map_err(|_| Stop::CutOff)?;
-    record.status = head.status.as_u16();
+    let Judged { mut head, length, held, rest, _reserved, .. } = judged;
+    head.header(REQUEST_ID, record.request_id.as_bytes());
+    record.status = head.status().as_u16();
     record.bytes_out += held.len() as u64;
-    session.write_response_header(head).await.map_err(|_| Stop::ClientGone)?;
-    if !held.is_empty() {
-        session.write_body(&held).await.map_err(|_| Stop::ClientGone)?;
-    }
+    session.begin(head, length);
+    session.write(&held).await.map_err(|_| Stop::ClientGone)?;
     if let Some(mut answer) = rest {
         while let Some(piece) = unless_gone(session, pin!(answer.piece())).await?.map_err(|_| Stop::CutOff)? {
-            // Written as a chunk, an empty piece would end the body.
-            if piece.is_empty() {
-                continue;
-            }
             record.bytes_out += piece.len() as u64;
-            session.write_body(piece).await.map_err(|_| Stop::ClientGone)?;
+            session.write(piece).await.map_err(|_| Stop::ClientGone)?;
         }
         account.client.release(answer, clock::now());
     }
-    session.finish_body().await.map_err(|_| Stop::ClientGone)?;
+    session.finish().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
     Ok(())
 }

@@ -6,16 +6,17 @@
 
 use std::pin::pin;
 
-use pingora::protocols::http::v1::server::HttpSession;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::receive::{Length, Received};
+use super::receive::Received;
 use super::record::{Phase, Record};
 use super::route::Auth;
 use super::stop::{Stop, unless_gone};
 use crate::http::answer::{Answer, SendCause};
 use crate::http::client::{ConnectError, Connection, SendError};
+use crate::http::head::Length;
+use crate::http::session::Session;
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
@@ -53,7 +54,7 @@ pub(super) async fn once(
 
 /// Sends a request whose body is still arriving. It goes out once, over a connection of its own.
 pub(super) async fn stream(
-    session: &mut HttpSession,
+    session: &mut Session,
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
@@ -77,7 +78,7 @@ pub(super) async fn stream(
         };
         let Some(piece) = piece else { break };
         record.bytes_in += piece.len() as u64;
-        sending.write(&piece).await.map_err(|error| unanswered(received, before, error, record))?;
+        sending.write(piece).await.map_err(|error| unanswered(received, before, error, record))?;
     }
     let finished = unless_gone(session, pin!(sending.finish())).await?;
     record.lap(Phase::Platform);

@@ -3,15 +3,16 @@
 //! The token that is given out is a placeholder. It opens nothing, here or at the platform: a call is
 //! known by its `X-Gateway-Key`, and whatever it carries in `Authorization` is dropped.
 
-use http::header;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::server::HttpSession;
+use http::StatusCode;
 
-use super::body::{invite, next_piece};
-use super::receive::{Length, Received};
+use super::body::next_piece;
+use super::receive::Received;
 use super::record::{REQUEST_ID, Record};
 use super::stop::Stop;
 use crate::config;
+use crate::http::head::Length;
+use crate::http::response::ResponseHead;
+use crate::http::session::Session;
 use crate::reply::Refusal;
 use crate::token::Family;
 
@@ -23,7 +24,7 @@ const MAX_BODY: u64 = 64 * 1024;
 
 /// Answers a login in the family's own shape. What it carries is read and forgotten.
 pub(super) async fn answer(
-    session: &mut HttpSession,
+    session: &mut Session,
     received: &Received<'_>,
     rules: &config::Outbound,
     record: &mut Record<'_>,
@@ -32,7 +33,7 @@ pub(super) async fn answer(
     if matches!(received.length, Length::Known(bytes) if bytes > MAX_BODY) {
         return Err(Refusal::BodyTooLarge.into());
     }
-    invite(session, rules).await?;
+    session.invite(rules.body_timeout).await.map_err(|_| Stop::ClientGone)?;
     let mut read = 0;
     while let Some(piece) = next_piece(session).await? {
         read += piece.len() as u64;
@@ -48,18 +49,10 @@ pub(super) async fn answer(
     record.status = 200;
     record.sealed = false;
     record.bytes_in = read;
-    record.bytes_out = if received.method == http::Method::HEAD { 0 } else { body.len() as u64 };
-    let write = async {
-        let mut head = ResponseHeader::build(200, Some(4))?;
-        head.append_header(header::CONTENT_TYPE, "application/json")?;
-        head.append_header(header::CONTENT_LENGTH, body.len())?;
-        head.append_header(REQUEST_ID, record.request_id.as_str())?;
-        session.write_response_header(Box::new(head)).await?;
-        session.write_body(body.as_bytes()).await?;
-        session.finish_body().await?;
-        Ok::<_, pingora::BError>(())
-    };
-    write.await.map_err(|_| Stop::ClientGone)
+    record.bytes_out = if *received.method == http::Method::HEAD { 0 } else { body.len() as u64 };
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.header(b"Content-Type", b"application/json").header(REQUEST_ID, record.request_id.as_bytes());
+    session.answer(head, body.as_bytes()).await.map_err(|_| Stop::ClientGone)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod stop;
 mod unpack;
 
 use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -26,9 +27,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Version, header};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::v1::server::HttpSession;
+use http::StatusCode;
 
 use account::Account;
 use program::Programs;
@@ -37,8 +36,10 @@ use route::Routes;
 use stop::Stop;
 
 use crate::config;
-use crate::http::head::Malformed;
+use crate::http::head::Request;
 use crate::http::listener::{After, App, Drain, HeaderFault};
+use crate::http::response::ResponseHead;
+use crate::http::session::Session;
 use crate::limit::Budget;
 use crate::reply::{Refusal, Reply, Sent};
 
@@ -62,10 +63,10 @@ pub(crate) struct Outbound {
 }
 
 impl App for Outbound {
-    async fn serve(self: &Arc<Self>, session: &mut HttpSession, _: IpAddr) -> After {
+    async fn serve(self: &Arc<Self>, request: &Request, session: &mut Session, _: IpAddr) -> After {
         let mut record = Record::new();
         self.series.metrics.calls_in_flight.inc();
-        let stopped = contained(pin!(call::carry(self, session, &mut record))).await;
+        let stopped = contained(pin!(call::carry(self, request, session, &mut record))).await;
         let (end, after) = match stopped {
             Ok(()) if session.is_body_done() => (End::Answered, After::Keep),
             // The platform did not want all of it.
@@ -79,14 +80,17 @@ impl App for Outbound {
         after
     }
 
-    async fn refuse(self: &Arc<Self>, session: &mut HttpSession, fault: HeaderFault) {
+    async fn refuse(self: &Arc<Self>, request: &Request, session: &mut Session, fault: HeaderFault) {
         let reply = match fault {
             HeaderFault::TooSlow => Refusal::HeaderTimeout.into(),
             HeaderFault::TooLarge => Refusal::HeaderTooLarge.into(),
-            HeaderFault::Malformed => Reply::from(Malformed::Syntax),
+            HeaderFault::Malformed(malformed) => {
+                Reply { detail: Some(malformed.as_str()), ..Refusal::BadRequest.into() }
+            }
         };
         let mut record = Record::new();
         record.status = reply.refusal.status();
+        record.method = request.known_method().map_or("-", receive::method_name);
         let _ = write(session, &reply, &record).await;
         record.finish(End::Refused(reply.refusal), &self.series);
     }
@@ -94,7 +98,7 @@ impl App for Outbound {
 
 impl Outbound {
     /// Writes our own answer. The connection is kept when nothing of the request is left on it.
-    async fn answer(&self, session: &mut HttpSession, reply: Reply, record: &mut Record<'_>) -> (End, After) {
+    async fn answer(&self, session: &mut Session, reply: Reply, record: &mut Record<'_>) -> (End, After) {
         let refused = End::Refused(reply.refusal);
         record.status = reply.refusal.status();
         if record.sent == Sent::No {
@@ -105,13 +109,13 @@ impl Outbound {
             reply.refusal,
             Refusal::BadRequest | Refusal::BodyIncomplete | Refusal::BodyTimeout | Refusal::Internal
         );
-        if session.response_written().is_some_and(|head| !head.status.is_informational()) {
+        if session.has_answered() {
             // A second answer would stand inside the first.
             return (refused, After::Cut);
         }
-        let drained = !lost && drain(session).await;
+        let drained = !lost && session.discard_body(DRAINABLE, DRAIN_TIME).await;
         if !drained || self.drain.is_draining() {
-            session.set_server_keepalive(None);
+            session.close_after();
         }
         match write(session, &reply, record).await {
             Ok(()) if drained => (refused, After::Keep),
@@ -130,68 +134,21 @@ async fn contained(mut call: Pin<&mut impl Future<Output = Result<(), Stop>>>) -
     .await
 }
 
-/// Reads what is left of a short body that is already under way. Whether nothing is left.
-async fn drain(session: &mut HttpSession) -> bool {
-    if session.is_body_done() {
-        return true;
-    }
-    let request = session.req_header();
-    let length = request.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let waits = request.headers.contains_key(header::EXPECT);
-    if waits || length.is_none_or(|length| length > DRAINABLE) {
-        return false;
-    }
-    session.set_total_drain_timeout(Some(DRAIN_TIME));
-    matches!(session.drain_request_body().await, Ok(()))
-}
-
 /// The answer of the table, in the platform's shape.
-async fn write(session: &mut HttpSession, reply: &Reply, record: &Record<'_>) -> pingora::Result<()> {
+async fn write(session: &mut Session, reply: &Reply, record: &Record<'_>) -> io::Result<()> {
     let body = reply.body(record.request_id.as_str(), record.sent);
-    let mut head = ResponseHeader::build(reply.refusal.status(), Some(8))?;
-    head.append_header(header::CONTENT_TYPE, "application/json")?;
-    head.append_header(header::CONTENT_LENGTH, body.len())?;
-    head.append_header("X-Gateway-Error", reply.refusal.word())?;
-    head.append_header(REQUEST_ID, record.request_id.as_str())?;
+    let status = StatusCode::from_u16(reply.refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut head = ResponseHead::new(status);
+    head.header(b"Content-Type", b"application/json")
+        .header(b"X-Gateway-Error", reply.refusal.word().as_bytes())
+        .header(REQUEST_ID, record.request_id.as_bytes());
     if let Some(seconds) = reply.retry_after_seconds() {
-        head.append_header(header::RETRY_AFTER, seconds)?;
+        head.header(b"Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
     }
     if reply.refusal == Refusal::MethodRefused {
-        head.append_header(header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+        head.header(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
-    session.write_response_header(Box::new(head)).await?;
-    session.write_body(&body).await?;
-    session.finish_body().await?;
-    Ok(())
-}
-
-impl From<Malformed> for Reply {
-    fn from(malformed: Malformed) -> Self {
-        Self { detail: Some(malformed.as_str()), ..Refusal::BadRequest.into() }
-    }
-}
-
-/// What the edge asks a session that pingora does not answer directly.
-trait Asked {
-    /// Whether the program waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
-    fn is_expecting_continue(&self) -> bool;
-    /// Whether chunks may be sent to it.
-    fn is_http11(&self) -> bool;
-}
-
-impl Asked for HttpSession {
-    fn is_expecting_continue(&self) -> bool {
-        self.is_http11()
-            && self
-                .req_header()
-                .headers
-                .get(header::EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    }
-
-    fn is_http11(&self) -> bool {
-        self.req_header().version == Version::HTTP_11
-    }
+    session.answer(head, &body).await
 }
 
 #[cfg(test)]

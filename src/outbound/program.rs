@@ -3,8 +3,6 @@
 //! A key is compared with every program's in constant time, so that the time of an answer says nothing
 //! of any key. It never logs what a caller showed.
 
-use http::HeaderValue;
-
 use crate::config;
 use crate::secret::Secret;
 
@@ -37,11 +35,11 @@ impl Programs {
     }
 
     /// The program that showed this key, if any may call.
-    pub(crate) fn find(&self, key: Option<&HeaderValue>) -> Option<&Program> {
+    pub(crate) fn find(&self, key: Option<&[u8]>) -> Option<&Program> {
         if let [anonymous @ Program { key: None, .. }] = self.0.as_slice() {
             return Some(anonymous);
         }
-        let shown = Secret::new(key?.as_bytes());
+        let shown = Secret::new(key?);
         // No early end: every key is compared.
         self.0
             .iter()
@@ -58,8 +56,7 @@ mod tests {
         let program =
             |name: &str, key: &str| config::Program { name: name.into(), api_key: Secret::new(key), account: None };
         let programs = Programs::new(&[program("a", "key-a"), program("b", "key-b")]);
-        let find =
-            |key: &'static str| programs.find(Some(&HeaderValue::from_static(key))).map(|found| found.name.as_str());
+        let find = |key: &str| programs.find(Some(key.as_bytes())).map(|found| found.name.as_str());
         assert_eq!(find("key-a"), Some("a"));
         assert_eq!(find("key-b"), Some("b"));
         assert_eq!(find("key-c"), None);

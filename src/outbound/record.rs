@@ -17,7 +17,7 @@ use crate::reply::{Fault, Refusal, Sent};
 
 /// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
 /// replaced, so that it always names a log line here.
-pub(crate) const REQUEST_ID: &str = "X-Request-Id";
+pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
 
 /// The parts of a call whose time is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +218,11 @@ impl RequestId {
     /// The digits.
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The digits as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

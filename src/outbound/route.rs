@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::OperationRule;
+use crate::http::headers;
 use crate::token::Family;
 
 /// The name of every operation that is not in the table.
@@ -41,8 +42,8 @@ pub(crate) enum Auth {
 
 impl Operation {
     /// Whether the configuration sets this header, so that the program's own value does not count.
-    pub(crate) fn sets(&self, name: &HeaderName) -> bool {
-        matches!(&self.auth, Auth::Headers(headers) if headers.iter().any(|(set, _)| set == name))
+    pub(crate) fn sets(&self, name: &[u8]) -> bool {
+        matches!(&self.auth, Auth::Headers(headers) if headers.iter().any(|(set, _)| headers::is(name, set.as_str())))
     }
 }
 

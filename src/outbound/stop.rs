@@ -4,8 +4,7 @@
 
 use std::pin::Pin;
 
-use pingora::protocols::http::v1::server::HttpSession;
-
+use crate::http::session::Session;
 use crate::reply::{Refusal, Reply};
 
 /// How a call stopped before the program had its whole answer.
@@ -32,22 +31,10 @@ impl From<Refusal> for Stop {
 
 /// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while
 /// it has to wait itself.
-pub(super) async fn unless_gone<T>(
-    session: &mut HttpSession,
-    work: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, Stop> {
+pub(super) async fn unless_gone<T>(session: &mut Session, work: Pin<&mut impl Future<Output = T>>) -> Result<T, Stop> {
     tokio::select! {
         biased;
         done = work => Ok(done),
-        () = gone(session) => Err(Stop::ClientGone),
+        () = session.gone() => Err(Stop::ClientGone),
     }
-}
-
-/// Ends when the program is gone, which cannot be seen before its body was read. Bytes of a pipelined request are
-/// kept for the next call.
-async fn gone(session: &mut HttpSession) {
-    if !session.is_body_done() {
-        return std::future::pending().await;
-    }
-    while session.read_body_or_idle(true).await.is_ok() {}
 }

@@ -83,8 +83,8 @@ impl Login for HttpLogin {
             .and_then(|wait| HeaderValue::from_bytes(wait).ok())
             .as_ref()
             .and_then(read_retry_after);
-        let sealed = headers::is_sealed(head.find(IS_ENCRYPTED.as_str()));
-        let signed = sealed.then(|| head.find(SIGNED.as_str()).unwrap_or_default().to_vec());
+        let sealed = headers::is_sealed(head.find(IS_ENCRYPTED));
+        let signed = sealed.then(|| head.find(SIGNED).unwrap_or_default().to_vec());
         let mut text = read(&mut answer).await?;
         if let Some(signed) = signed {
             let envelope = self.envelope.as_ref().ok_or(LoginError::NotJson)?;

@@ -176,6 +176,11 @@ fn a_body_in_bad_chunks_is_incomplete() {
             "+3\r\nabc\r\n0\r\n\r\n",
             "0x3\r\nabc\r\n0\r\n\r\n",
             "3\nabc\r\n0\r\n\r\n",
+            "3;a\nabc\r\n0\r\n\r\n",
+            "3;a\0\r\nabc\r\n0\r\n\r\n",
+            "3 3\r\nabc\r\n0\r\n\r\n",
+            " 3\r\nabc\r\n0\r\n\r\n",
+            "3\r\nabc\r0\r\n\r\n",
             "3\r\nabcd\r\n0\r\n\r\n",
             "3\r\nabc\n0\r\n\r\n",
             "3\r\nabc0\r\n\r\n",
@@ -185,6 +190,8 @@ fn a_body_in_bad_chunks_is_incomplete() {
             &format!("3;{long}\r\nabc\r\n0\r\n\r\n"),
             &format!("0\r\nX: {long}\r\n\r\n"),
             "0\r\nX: y\n\r\n",
+            "0\r\nX: \0\r\n\r\n",
+            "0\r\n\n",
         ] {
             let mut client = gateway.client();
             client.send("POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n");

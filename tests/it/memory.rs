@@ -178,8 +178,8 @@ fn memory_returns_however_a_call_ends() {
                 } else {
                     assert!(client.try_answer(false).is_some(), "{framing}");
                 }
-                gateway.until(|gateway| gateway.metric("calls_in_flight") == 0.0);
-                assert_eq!(gateway.metric(IN_USE), 0.0, "{framing}, ends: {ends}, sealed: {sealed}");
+                // It may not have begun yet; what does not return would be missed by the next one.
+                gateway.until(|gateway| gateway.metric("calls_in_flight") == 0.0 && gateway.metric(IN_USE) == 0.0);
             }
         }
     }

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use circle::Events;
 use folder::Folder;
-use program::{Story, ask};
+use program::Story;
 
+use super::ask::ask;
 use crate::app::Gateway;
 use crate::clock;
 use crate::config::Config;
@@ -160,7 +161,7 @@ fn print_metrics(admin: SocketAddr) -> io::Result<()> {
 /// Asks for a page of the admin listener until its status and text are as they should be; the text.
 fn until(admin: SocketAddr, page: &str, is_so: impl Fn(u16, &str) -> bool, wanted: &str) -> io::Result<String> {
     for _ in 0..200 {
-        if let Ok((status, text)) = ask(admin, "GET", page, "") {
+        if let Ok((status, text)) = ask(admin, "GET", page, None, "") {
             let text = String::from_utf8_lossy(&text).into_owned();
             if is_so(status, &text) {
                 return Ok(text);

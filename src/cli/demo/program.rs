@@ -1,10 +1,10 @@
 //! A program of the company: it calls the gateway in plain HTTP, and shows what was sent, what went over the wire and what
 //! came back. It knows nothing of tokens, ciphers or TLS.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
+use crate::cli::ask::ask;
 use crate::simulator::Simulator;
 
 /// The calls, one after another.
@@ -21,7 +21,7 @@ impl Story<'_> {
         self.platform.clear();
         println!("{}. {what}", self.step);
         println!("   program sent     {method} {target} {}", shorten(body.as_bytes()));
-        let (status, answer) = ask(self.outbound, method, target, body)?;
+        let (status, answer) = ask(self.outbound, method, target, None, body)?;
         for arrived in self.platform.requests() {
             let query =
                 arrived.query.as_deref().map(|query| format!("?{}", shorten(query.as_bytes()))).unwrap_or_default();
@@ -52,29 +52,4 @@ pub(super) fn shorten(bytes: &[u8]) -> String {
         }
         _ => format!("({} bytes)", bytes.len()),
     }
-}
-
-/// One request on a connection of its own: status and body.
-pub(super) fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        stream,
-        "{method} {target} HTTP/1.0\r\nHost: demo\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))?;
-    while line != "\r\n" {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let mut body = Vec::new();
-    reader.read_to_end(&mut body)?;
-    Ok((status, body))
 }
