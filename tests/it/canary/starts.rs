@@ -49,6 +49,10 @@ fn a_configuration_that_is_refused_shows_no_secret() {
 fn a_good_configuration_is_counted_and_not_shown() {
     let finished = Finished::of("check", &setup("human"), |text| text);
     assert_eq!((finished.status, finished.err.as_str()), (Some(0), ""));
-    assert!(finished.out.contains(": ok (1 account, 1 program, 1 operation, 0 sources, 0 receivers, 1 warning)"), "{}", finished.out);
+    assert!(
+        finished.out.contains(": ok (1 account, 1 program, 1 operation, 0 sources, 0 receivers, 1 warning)"),
+        "{}",
+        finished.out
+    );
     Marks::new().assert_none("check", &finished.out);
 }
