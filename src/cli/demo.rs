@@ -4,8 +4,8 @@
 //! went over the wire, and what came back. It prints only what it made up itself.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::ask::ask;
 use crate::app::Gateway;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -74,7 +75,7 @@ fn show(stay: bool) -> io::Result<()> {
     println!(
         "Metrics are at http://{admin}/metrics (Prometheus), readiness at http://{admin}/readyz. Some of them now:"
     );
-    let (_, page) = ask(admin, "GET", "/metrics", "")?;
+    let (_, page) = ask(admin, "GET", "/metrics", None, "")?;
     let page = String::from_utf8_lossy(&page).into_owned();
     let shown = ["calls_total{", "token_refreshes_total{", "upstream_connections_total{", "call_seconds_count"];
     for line in page.lines().filter(|line| {
@@ -107,7 +108,7 @@ impl Story<'_> {
         self.platform.clear();
         println!("{}. {what}", self.step);
         println!("   program sent     {method} {target} {}", shorten(body.as_bytes()));
-        let (status, answer) = ask(self.outbound, method, target, body)?;
+        let (status, answer) = ask(self.outbound, method, target, None, body)?;
         for arrived in self.platform.requests() {
             let query =
                 arrived.query.as_deref().map(|query| format!("?{}", shorten(query.as_bytes()))).unwrap_or_default();
@@ -142,37 +143,12 @@ fn shorten(bytes: &[u8]) -> String {
 
 fn wait_until_ready(admin: SocketAddr) -> io::Result<()> {
     for _ in 0..200 {
-        if ask(admin, "GET", "/readyz", "").is_ok_and(|(status, _)| status == 200) {
+        if ask(admin, "GET", "/readyz", None, "").is_ok_and(|(status, _)| status == 200) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(25));
     }
     Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway did not get a token"))
-}
-
-/// One request on a connection of its own: status and body.
-fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> io::Result<(u16, Vec<u8>)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        stream,
-        "{method} {target} HTTP/1.0\r\nHost: demo\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))?;
-    while line != "\r\n" {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let mut body = Vec::new();
-    reader.read_to_end(&mut body)?;
-    Ok((status, body))
 }
 
 /// The demo's files; removed with it.

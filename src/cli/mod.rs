@@ -1,8 +1,10 @@
 //! The command line: one file for each subcommand.
 //! It reads the arguments; what a subcommand does and how it exits is that file's.
 
+mod ask;
 mod check;
 mod demo;
+mod inbox;
 mod run;
 mod simulate;
 
@@ -33,6 +35,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Look into the inbox of a running gateway, send again, remove.
+    Inbox(Box<inbox::Args>),
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
     Simulate(Box<simulate::Args>),
     /// Show four calls against a simulated platform, with what went over the wire.
@@ -48,6 +52,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Inbox(args) => inbox::inbox(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),
     }

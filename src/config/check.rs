@@ -104,7 +104,7 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
 }
 
 /// `operates`: there is an inbox to look into and to change.
-fn admin(file: &File, operates: bool, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
+pub(super) fn admin(file: &File, operates: bool, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
     const WISE_TOKEN: usize = 16;
     let given = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
     let listen = listen(given, SocketAddr::from(([127, 0, 0, 1], 9464)))?;

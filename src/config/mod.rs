@@ -69,9 +69,7 @@ impl Config {
     /// The first thing that is wrong, as one sentence with file, line and key; see [`ConfigError`].
     #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = reference::read_text(path)
-            .map_err(|why| ConfigError::of_file(path, format!("the configuration cannot be read: {why}")))?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (text, dir) = read(path)?;
         Self::try_new(&text, Some(path), dir, &|name| std::env::var_os(name))
     }
 
@@ -136,6 +134,28 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// What the operating pages ask for; `None`: they exist on loopback only.
     pub token: Option<Secret>,
+}
+
+impl Admin {
+    /// Reads `[admin]` of a file and what it refers to, and nothing else: a command that talks to a gateway needs no other
+    /// secret.
+    ///
+    /// # Errors
+    /// As [`Config::load`], as far as it is about this section or about what is not TOML.
+    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let (text, dir) = read(path)?;
+        let mut around = reference::Surroundings { dir, env: &|name| std::env::var_os(name), warnings: Vec::new() };
+        let admin = file::File::parse(&text).and_then(|file| check::admin(&file, false, &mut around));
+        admin.map_err(|fault| fault.locate(Some(path), &text))
+    }
+}
+
+/// The text of a configuration, and where its relative paths start.
+fn read(path: &Path) -> Result<(String, &Path), ConfigError> {
+    let text = reference::read_text(path)
+        .map_err(|why| ConfigError::of_file(path, format!("the configuration cannot be read: {why}")))?;
+    Ok((text, path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))))
 }
 
 /// The log on standard output.

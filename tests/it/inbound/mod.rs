@@ -1,4 +1,10 @@
 //! Callbacks through the front door: what the platform sends, what it is answered, and what that leaves behind.
 
+mod canary;
+mod limits;
+mod refusals;
+mod relay;
 mod setting;
 mod stored;
+mod tls;
+mod trouble;

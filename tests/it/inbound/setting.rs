@@ -1,9 +1,15 @@
 //! What these stories share: a gateway that takes callbacks, and callbacks in every form.
 
-use airudder_gateway::config::{Iv, Scheme};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airudder_gateway::config::{self, InboxKey, Iv, Scheme};
 use airudder_gateway::envelope::Cipher;
+use airudder_gateway::inbox::{Filter, Inbox, Shown};
+use airudder_gateway::metrics::Metrics;
 use airudder_gateway::secret::Secret;
 
+use crate::support::gateway::Folder;
 use crate::support::{Answer, Client, Gateway, KEY, Refusing, Setup};
 
 /// The path of the first source.
@@ -69,6 +75,11 @@ impl Setting {
         }
     }
 
+    /// Starts it in a folder that outlives it.
+    pub(super) fn start_in(&self, folder: &Folder) -> Gateway {
+        Setup { folder: Some(folder.clone()), ..self.setup() }.start_at(&Refusing::new().url(), None)
+    }
+
     /// Starts it without a platform to log in at: callbacks are taken all the same.
     pub(super) fn start(&self) -> Gateway {
         self.setup().start_at(&Refusing::new().url(), None)
@@ -100,4 +111,39 @@ pub(super) fn assert_acknowledged(answer: &Answer) {
 /// How many callbacks of the first source ended so.
 pub(super) fn ended(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metric(&format!("callbacks_total{{outcome=\"{outcome}\",source=\"calls\"}}"))
+}
+
+/// What a gateway that has stopped left in this folder.
+pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
+    let path = folder.path().join("data/inbox.db");
+    let rules = config::Inbox {
+        key: InboxKey::File(folder.path().join("data/inbox.db.key")),
+        path,
+        retain: Duration::from_secs(86_400),
+        max_bytes: 1 << 30,
+        old_keys: Vec::new(),
+    };
+    let metrics = Arc::new(Metrics::try_new().expect("no two declarations clash"));
+    let inbox = Inbox::open(&rules, &[], metrics).expect("it opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let answer = runtime.block_on(ask(&inbox));
+    inbox.close();
+    answer
+}
+
+/// Stops it in good order and asks what it kept.
+pub(super) fn stop_and_ask<T>(mut gateway: Gateway, folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
+    gateway.terminate();
+    assert!(gateway.wait().success(), "{}", gateway.printed());
+    kept(folder, ask)
+}
+
+/// Everything that fits, with bodies, oldest first.
+pub(super) async fn shown(inbox: &Inbox, filter: Filter) -> Vec<Shown> {
+    let mut all = Vec::new();
+    for listed in inbox.list(filter, None, 1000).await.expect("it lists") {
+        all.push(inbox.show(listed.id).await.expect("it shows").expect("it is there"));
+    }
+    all.sort_by_key(|shown| shown.listed.id);
+    all
 }

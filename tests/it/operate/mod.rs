@@ -1,11 +1,16 @@
 //! Operating the inbox: looking into it, sending again, removing, and who may.
 
 mod access;
+mod commands;
+mod letters;
 mod pages;
+
+use std::process::Command;
 
 use airudder_gateway::clock;
 use serde_json::Value;
 
+use crate::support::receiver::{Receiver, Reply};
 use crate::support::{Answer, Client, Gateway, Refusing, Setup};
 
 const PATH: &str = "/callbacks/4f0c8b1e9a2d7c3560b1f2a4c8e97d05";
@@ -94,4 +99,41 @@ fn count(gateway: &Gateway, question: &str) -> usize {
 /// A time of a page in milliseconds.
 fn millis(time: &Value) -> u64 {
     clock::parse_rfc3339(time.as_str().expect("a time")).expect("RFC 3339")
+}
+
+/// A receiver that wants none of its callbacks, so that each is a dead letter at once.
+fn unwilling() -> Receiver {
+    Receiver::answering(|_| Reply::Status(410))
+}
+
+/// Waits until so many are listed.
+fn until_counted(gateway: &Gateway, question: &str, number: usize) {
+    gateway.until(|gateway| count(gateway, question) == number);
+}
+
+/// How `airudder-gateway inbox` ended and what it printed.
+struct Ran {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// `airudder-gateway inbox …` beside this gateway; of all secrets it has the token only.
+fn command(gateway: &Gateway, arguments: &[&str]) -> Ran {
+    command_with(gateway, TOKEN, arguments)
+}
+
+fn command_with(gateway: &Gateway, token: &str, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"))
+        .arg("inbox")
+        .args(arguments)
+        .arg("--config")
+        .arg(gateway.config())
+        .args(["--admin", &gateway.admin.to_string()])
+        .env_clear()
+        .env("ADMIN_TOKEN", token)
+        .output()
+        .expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }

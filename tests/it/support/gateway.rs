@@ -106,7 +106,7 @@ impl Setup {
         output.follow(child.stdout.take().expect("its output is ours"));
         output.follow(child.stderr.take().expect("its errors are ours"));
         let (outbound, admin, inbound) = output.listening();
-        Gateway { outbound, admin, inbound, child, output, _folder: folder }
+        Gateway { outbound, admin, inbound, child, output, folder }
     }
 
     /// The program with this configuration, in an environment of its own.
@@ -207,13 +207,18 @@ pub(crate) struct Gateway {
     pub(crate) inbound: Option<SocketAddr>,
     output: Output,
     child: Child,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Gateway {
     /// A new connection of a program.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.outbound)
+    }
+
+    /// The configuration that it was started with.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
     }
 
     /// A page of the admin listener: status and body.

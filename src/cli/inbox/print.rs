@@ -1,0 +1,121 @@
+//! What the commands print: a line for each callback, or one callback whole.
+//!
+//! What strangers sent reaches a terminal as text and never as a command to it.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use form_urlencoded::Serializer;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::peer::{Failure, Peer};
+use super::{Filter, STEP};
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Value>,
+    next: Option<String>,
+}
+
+/// Prints what fits, page after page.
+pub(super) fn list(
+    gateway: &Peer,
+    filter: &Filter,
+    limit: usize,
+    after: Option<&str>,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let (mut left, mut after) = (limit, after.map(str::to_owned));
+    while left > 0 {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(filter.words()).append_pair("limit", &left.min(STEP).to_string());
+        if let Some(after) = &after {
+            query.append_pair("after", after);
+        }
+        let Page { entries, next } = gateway.json("GET", &format!("/inbox?{}", query.finish()), "")?;
+        for entry in &entries {
+            let line = if json { entry.to_string() } else { line(entry) };
+            writeln!(out, "{}", printable(&line))?;
+        }
+        left -= entries.len().min(left);
+        after = next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+    if let Some(after) = after.filter(|_| !json) {
+        eprintln!("there may be more: --after {after}");
+    }
+    Ok(())
+}
+
+/// `cb_… 2026-06-10T02:06:20.123Z calls call dead books=dead(3, gone)`.
+fn line(entry: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut line = ["id", "received", "source", "kind", "state"].map(|field| text(&entry[field])).join(" ");
+    if let Some(reason) = entry["reason"].as_str() {
+        let _ = write!(line, " ({reason})");
+    }
+    for delivery in entry["deliveries"].as_array().into_iter().flatten() {
+        let (receiver, state) = (text(&delivery["receiver"]), text(&delivery["state"]));
+        let _ = write!(line, " {receiver}={state}({}", delivery["attempts"]);
+        for word in [&delivery["last"], &delivery["due"]].into_iter().filter_map(Value::as_str) {
+            let _ = write!(line, ", {word}");
+        }
+        line.push(')');
+    }
+    line
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    callback: Option<Box<RawValue>>,
+    body: Option<Box<RawValue>>,
+}
+
+/// Prints one with its body.
+pub(super) fn show(gateway: &Peer, id: &str, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let path: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    let page = gateway.page("GET", &format!("/inbox/{path}"), "")?;
+    if json {
+        writeln!(out, "{}", printable(&String::from_utf8_lossy(&page)))?;
+        return Ok(());
+    }
+    let entry: Value = gateway.read(&page)?;
+    // As it was received: a value would have lost the order of its fields and the last digits of its numbers.
+    let Shown { callback, body } = gateway.read(&page)?;
+    writeln!(out, "{}", printable(&line(&entry)))?;
+    match callback.or(body) {
+        Some(text) => writeln!(out, "{}", printable(text.get()))?,
+        None => writeln!(out, "(its body cannot be read any more)")?,
+    }
+    Ok(())
+}
+
+/// Without what a terminal would obey; in JSON it means the same.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => printable.push(c),
+            c if c.is_control() => {
+                let _ = write!(printable, "\\u{:04x}", u32::from(c));
+            }
+            c => printable.push(c),
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_sent_cannot_command_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\u{9b}1m\u{7f}\r\n{\"é\"}"), "a\\u001b[2J\\u009b1m\\u007f\\u000d\n{\"é\"}");
+    }
+}
