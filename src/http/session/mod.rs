@@ -429,3 +429,6 @@ impl From<HeaderFault> for NoRequest {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;
