@@ -288,6 +288,8 @@ impl Writer {
         }
         self.sources.extend(quarantined.into_iter().map(|(source, _)| source));
         if self.shared.health.check() == Err(Unavailable::Full) && !self.room.is_full() {
+            // The log itself may be what fills the disk: once it is moved, it is written from its beginning again.
+            checkpoint::move_some(&store.connection)?;
             schema::probe(&store.connection)?;
             self.health(Ok(()));
         }
