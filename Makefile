@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-memory bench-peers setup setup-test
+.PHONY: help demo test test-crash bench bench-delivery bench-memory bench-peers setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 
@@ -14,8 +14,9 @@ SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KE
 help:
 	@echo "make demo         a simulated platform, the gateway, four calls (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
-	@echo "make test-crash   200 kills and 200 simulated power cuts under load (a few minutes; as root also a full disk)"
+	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
 	@echo "make bench        the envelope beside OpenSSL (release build)"
+	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
 
@@ -53,9 +54,14 @@ test: setup-test
 test-crash: setup-test
 	cargo build --locked --bin airudder-gateway
 	CRASHES=200 cargo test --locked --test it durable:: -- --nocapture
+	CONSERVATION_CALLBACKS=100000 cargo test --locked --test it delivery::conservation -- --nocapture
 
 bench: setup-test
 	cargo bench --locked --bench envelope
+
+bench-delivery: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/delivery
 
 bench-memory: setup
 	cargo build --locked --release --bin airudder-gateway

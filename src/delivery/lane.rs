@@ -167,28 +167,23 @@ impl Lane {
         let ended = self.target.attempt(&leased).await;
         let now = clock::now();
         let change = self.probe().attempt_ended(ended.outcome.is_answer(), now, chance());
-        let settlement = self.settlement(&leased, ended.outcome, clock::wall_millis());
-        self.observe(&leased, ended, now - begun);
+        let age = Duration::from_millis(clock::wall_millis().saturating_sub(leased.received_ms));
+        let settlement = self.settlement(&leased, ended.outcome, age);
+        self.observe(&leased, ended, now - begun, age);
         self.tell(change);
         self.settle(leased, settlement).await;
         drop(place);
     }
 
     /// What an outcome means for the callback.
-    fn settlement(&self, leased: &Leased, outcome: Outcome, now_ms: u64) -> Settlement {
+    fn settlement(&self, leased: &Leased, outcome: Outcome, age: Duration) -> Settlement {
         let asked = match outcome {
             Outcome::Delivered => return Settlement::Delivered,
             Outcome::Gone | Outcome::Buried => return Settlement::Bury { reason: outcome.word() },
             Outcome::Throttled(asked) => Some(asked),
             _ => None,
         };
-        let failed = Failed {
-            attempt: leased.attempt,
-            age: Duration::from_millis(now_ms.saturating_sub(leased.received_ms)),
-            redriven: leased.redriven,
-            asked,
-            chance: chance(),
-        };
+        let failed = Failed { attempt: leased.attempt, age, redriven: leased.redriven, asked, chance: chance() };
         match self.schedule.next(failed) {
             Some(wait) => Settlement::Retry { wait, outcome: outcome.word() },
             None => Settlement::Bury { reason: EXPIRED },
@@ -213,21 +208,20 @@ impl Lane {
             }
         }
         match settlement {
-            Settlement::Delivered => {
-                let took_ms = clock::wall_millis().saturating_sub(leased.received_ms);
-                self.series.delivery_seconds.observe(took_ms as f64 / 1000.0);
-            }
             Settlement::Bury { reason } => match reason {
                 EXPIRED => self.series.expired.inc(),
                 _ if reason == Outcome::Gone.word() => self.series.gone.inc(),
                 _ => self.series.buried.inc(),
             },
-            Settlement::Retry { .. } => {}
+            Settlement::Delivered | Settlement::Retry { .. } => {}
         }
     }
 
-    fn observe(&self, leased: &Leased, ended: Ended, took: Duration) {
+    fn observe(&self, leased: &Leased, ended: Ended, took: Duration, age: Duration) {
         self.series.attempts[ended.outcome.index()].inc();
+        if ended.outcome == Outcome::Delivered {
+            self.series.delivery_seconds.observe(age.as_secs_f64());
+        }
         self.series.attempt_seconds.observe(took.as_secs_f64());
         tracing::info!(
             receiver = self.receiver(),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::time::interval;
 
 use crate::config;
 use crate::inbox::Inbox;
@@ -26,6 +27,9 @@ pub(crate) use stop::Stop;
 
 /// How often idle connections are looked at, so that one that a receiver closed does not stay half open.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the files of client certificates are read: two small files each.
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// How often the names of the receivers are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -69,6 +73,26 @@ impl Delivery {
     }
 }
 
+/// Shows new client certificates once their files have changed; a broken pair keeps the former one and is told once.
+async fn reread(lane: &Lane, complained: &mut Option<String>) {
+    let receiver = lane.receiver();
+    match lane.target.client.reread_identity().await {
+        Ok(replaced) => {
+            *complained = None;
+            if replaced {
+                tracing::info!(receiver, "the client certificate was replaced");
+            }
+        }
+        Err(error) => {
+            let error = error.to_string();
+            if complained.as_ref() != Some(&error) {
+                tracing::warn!(receiver, "identity: {error}; the former certificate is shown on");
+                *complained = Some(error);
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl BackgroundService for Delivery {
     async fn start(&self, mut shutdown: ShutdownWatch) {
@@ -80,11 +104,17 @@ impl BackgroundService for Delivery {
                 drop(running);
             });
         }
-        let (mut sweep, mut resolve) = (tokio::time::interval(SWEEP_EVERY), tokio::time::interval(RESOLVE_EVERY));
+        let (mut sweep, mut resolve) = (interval(SWEEP_EVERY), interval(RESOLVE_EVERY));
+        let (mut read, mut complained) = (interval(READ_EVERY), vec![None; self.lanes.len()]);
         loop {
             tokio::select! {
                 _ = sweep.tick() => self.lanes.iter().for_each(|lane| lane.target.client.sweep()),
                 _ = resolve.tick() => self.resolve().await,
+                _ = read.tick() => {
+                    for (lane, complained) in self.lanes.iter().zip(&mut complained) {
+                        reread(lane, complained).await;
+                    }
+                }
                 _ = shutdown.changed() => return,
             }
         }

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,26 +14,37 @@ use std::time::Duration;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::HttpPeer;
 use pingora_timeout::timeout;
+use rustls::pki_types::CertificateDer;
 
 use super::answer::{Answer, SendCause};
 use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
 use crate::clock::{self, Instant};
-use crate::config::{Identity, Timeouts, Upstream};
+use crate::config::{Identity, IdentityError, Timeouts, Upstream};
 
 /// How long an answer may take to arrive after the platform stopped taking the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
 
 /// A client of one upstream. Make one for each account and receiver: whom it trusts and what it shows are part of it.
 pub(crate) struct Client {
-    connector: TransportConnector,
+    /// Replaced as a whole when the files behind it have changed.
+    connector: RwLock<Arc<Connector>>,
     pool: Pool,
     upstream: Upstream,
     timeouts: Timeouts,
     /// One for each address the name resolved to; replaced as a whole.
     peers: RwLock<Arc<[HttpPeer]>>,
     next: AtomicUsize,
+}
+
+/// What makes connections, and from which files.
+struct Connector {
+    transport: TransportConnector,
+    ca: Option<PathBuf>,
+    identity: Option<Identity>,
+    /// The certificates that are shown.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// Why there is no connection. Nothing was sent.
@@ -70,12 +81,12 @@ impl Client {
         identity: Option<&Identity>,
         timeouts: Timeouts,
     ) -> Self {
-        let text = |file: &Path| file.to_string_lossy().into_owned();
-        let mut options = ConnectorOptions::new(0);
-        options.ca_file = ca.map(text);
-        options.cert_key_file = identity.map(|identity| (text(&identity.cert), text(&identity.key)));
         Self {
-            connector: TransportConnector::new(Some(options)),
+            connector: RwLock::new(Arc::new(Connector::new(
+                ca.map(Path::to_owned),
+                identity.cloned(),
+                identity.and_then(|identity| identity.read().ok()).map(|pair| pair.chain).unwrap_or_default(),
+            ))),
             pool: Pool::new(timeouts.idle),
             upstream,
             timeouts,
@@ -109,6 +120,25 @@ impl Client {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Reads the certificate's files again and shows what is new from the next connection on. Whether something was.
+    ///
+    /// # Errors
+    /// What is wrong with the files; the former certificate is shown on.
+    pub(crate) async fn reread_identity(&self) -> Result<bool, IdentityError> {
+        let shown = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(identity) = shown.identity.clone() else { return Ok(false) };
+        let read = move || {
+            let chain = identity.read()?.chain;
+            let changed = chain != shown.chain;
+            Ok(changed.then(|| Connector::new(shown.ca.clone(), shown.identity.clone(), chain)))
+        };
+        // Files may change between two looks at them; one that does not fit then is seen at the next look.
+        let Ok(read) = tokio::task::spawn_blocking(read).await else { return Ok(false) };
+        let Some(connector) = read? else { return Ok(false) };
+        *self.connector.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(connector);
+        Ok(true)
+    }
+
     /// Closes idle connections that nobody will use. To be called now and then.
     pub(crate) fn sweep(&self) {
         self.pool.sweep(clock::now());
@@ -133,11 +163,12 @@ impl Client {
             let _ = self.resolve().await;
             peers = self.peers();
         }
+        let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
         let first = self.next.load(Ordering::Relaxed);
         let mut failure = ConnectError::Unresolved;
         for turn in 0..peers.len() {
             let peer = &peers[(first + turn) % peers.len()];
-            match self.connector.new_stream(peer).await {
+            match connector.transport.new_stream(peer).await {
                 Ok(stream) => return Ok(Connection { wire: Box::new(Wire::upstream(stream)), reused: false }),
                 Err(error) => {
                     failure = ConnectError::from_error(&error);
@@ -202,6 +233,16 @@ impl Client {
             wire.restart();
             self.pool.put(wire, now);
         }
+    }
+}
+
+impl Connector {
+    fn new(ca: Option<PathBuf>, identity: Option<Identity>, chain: Vec<CertificateDer<'static>>) -> Self {
+        let text = |file: &Path| file.to_string_lossy().into_owned();
+        let mut options = ConnectorOptions::new(0);
+        options.ca_file = ca.as_deref().map(text);
+        options.cert_key_file = identity.as_ref().map(|identity| (text(&identity.cert), text(&identity.key)));
+        Self { transport: TransportConnector::new(Some(options)), ca, identity, chain }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Nothing is lost between the acknowledgement and the receivers: every acknowledged callback is delivered, dead or waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use airudder_gateway::config::{Inbox as Rules, InboxKey};
-use airudder_gateway::inbox::{Filter, Inbox, Listed, State};
-use airudder_gateway::metrics::Metrics;
+use airudder_gateway::inbox::{Filter, Listed, State};
 
-use super::{Platform, To, call, call_of, setup};
+use super::{Platform, To, call, call_of, setup, with_inbox};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::{Folder, Random, Setup, platform};
 
@@ -90,25 +88,15 @@ fn every_acknowledged_callback_is_delivered_or_dead_or_waiting() {
 
 /// The inbox of a gateway that has ended, by id.
 fn everything_in(folder: &Folder) -> BTreeMap<String, Listed> {
-    let rules = Rules {
-        path: folder.path().join("inbox.db"),
-        retain: Duration::from_secs(14 * 86_400),
-        max_bytes: 10 << 30,
-        key: InboxKey::File(folder.path().join("inbox.db.key")),
-        old_keys: Vec::new(),
-    };
-    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
-    let inbox = Inbox::open(&rules, &["books".to_owned(), "ledger".to_owned()], metrics).expect("it opens");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut all, mut after) = (BTreeMap::new(), None);
-    loop {
-        let page = runtime.block_on(inbox.list(Filter::default(), after, 1000)).expect("it is readable");
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        all.extend(page.into_iter().map(|listed| (listed.id.to_string(), listed)));
-    }
-    inbox.close();
-    all
+    with_inbox(folder, async |inbox| {
+        let (mut all, mut after) = (BTreeMap::new(), None);
+        loop {
+            let page = inbox.list(Filter::default(), after, 1000).await.expect("it is readable");
+            let Some(last) = page.last() else { return all };
+            after = Some(last.id);
+            all.extend(page.into_iter().map(|listed| (listed.id.to_string(), listed)));
+        }
+    })
 }
 
 /// Answers that fail in every way, about one in ten.

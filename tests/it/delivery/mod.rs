@@ -6,15 +6,21 @@ mod conservation;
 mod drain;
 mod independence;
 mod order;
+mod settling;
 mod tls;
 
-use airudder_gateway::config::Scheme;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airudder_gateway::config::{Inbox as Rules, InboxKey, Scheme};
 use airudder_gateway::envelope::Cipher;
+use airudder_gateway::inbox::Inbox;
+use airudder_gateway::metrics::Metrics;
 use airudder_gateway::secret::Secret;
 
 use crate::support::gateway::KEY;
 use crate::support::receiver::Delivery;
-use crate::support::{Client, Gateway, Setup};
+use crate::support::{Client, Folder, Gateway, Setup};
 
 /// The path of the source in these stories.
 const PATH: &str = "/callbacks/9f2c6e1ab04d4c7dbd0a31f7/calls";
@@ -98,4 +104,21 @@ fn attempts(gateway: &Gateway, receiver: &str, outcome: &str) -> u64 {
 /// Dead letters of one receiver for this reason.
 fn dead(gateway: &Gateway, receiver: &str, reason: &str) -> u64 {
     gateway.metric(&format!("dead_letters_total{{reason=\"{reason}\",receiver=\"{receiver}\"}}")) as u64
+}
+
+/// Does something with the inbox of a gateway that has ended.
+fn with_inbox<T>(folder: &Folder, act: impl AsyncFnOnce(&Inbox) -> T) -> T {
+    let rules = Rules {
+        path: folder.path().join("inbox.db"),
+        retain: Duration::from_secs(14 * 86_400),
+        max_bytes: 10 << 30,
+        key: InboxKey::File(folder.path().join("inbox.db.key")),
+        old_keys: Vec::new(),
+    };
+    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+    let inbox = Inbox::open(&rules, &["books".to_owned(), "ledger".to_owned()], metrics).expect("it opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let done = runtime.block_on(act(&inbox));
+    inbox.close();
+    done
 }

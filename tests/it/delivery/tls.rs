@@ -44,3 +44,26 @@ fn without_the_certificate_or_the_trust_nothing_is_delivered() {
         assert_eq!(receiver.count(), 0);
     }
 }
+
+#[test]
+fn a_renewed_certificate_is_shown_without_a_restart() {
+    let folder = Folder::new();
+    let renewed = write_identity(folder.path());
+    let pair = |name: &str| std::fs::read(folder.path().join(name)).expect("written");
+    let (certificate, key) = (pair("client.pem"), pair("client.key"));
+    // The one that it starts with is not the one that the receiver trusts.
+    write_identity(folder.path());
+    let receiver = Receiver::asking_for_a_certificate(&renewed);
+    std::fs::write(folder.path().join("books.pem"), receiver.ca_pem()).expect("written");
+    let more = "ca = \"books.pem\"\nidentity = { cert = \"client.pem\", key = \"client.key\" }";
+    let gateway = Setup { folder: Some(folder.clone()), ..setup(&books(receiver.url(), more)) }.start(&platform());
+    Platform::of(&gateway).call_back(&call("c-1"));
+    gateway.until(|gateway| attempts(gateway, "books", "untrusted") + attempts(gateway, "books", "cut") >= 1);
+    // For a moment the two files do not belong together.
+    std::fs::write(folder.path().join("client.pem"), certificate).expect("written");
+    gateway
+        .log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("the former certificate is shown")));
+    assert_eq!(receiver.count(), 0);
+    std::fs::write(folder.path().join("client.key"), key).expect("written");
+    receiver.until(|all| all.len() == 1);
+}

@@ -34,9 +34,10 @@ fn no_acknowledged_callback_is_lost_when_the_power_goes() {
         let calls = cut(&scene, &format!("{round}"), false, &mut random);
         total += calls.len();
         acknowledged.extend(calls);
-        let mut gateway = scene.start();
-        gateway.kill();
-        scene.assert_kept(&acknowledged, &format!("after power cut {} of {cuts}", round + 1));
+        let when = format!("after power cut {} of {cuts}", round + 1);
+        let gateway = scene.start();
+        scene.ask(&gateway, &acknowledged, &when);
+        scene.receive(&acknowledged, &when);
     }
     println!("{cuts} power cuts, {total} callbacks acknowledged, 0 lost");
     assert!(total > cuts, "there was a load");
@@ -49,13 +50,12 @@ fn a_gateway_that_does_not_sync_is_found_out() {
     for round in 0..6 {
         let scene = Scene::new();
         // Begun in good order, so that it is callbacks that are lost and not the whole database.
-        let mut gateway = scene.start();
-        gateway.kill();
+        scene.start().kill();
         let calls = cut(&scene, &format!("{round}"), true, &mut random);
         acknowledged += calls.len();
         // An inbox that does not even open has lost all of them.
         let kept = scene.kept().unwrap_or_default();
-        lost += calls.iter().filter(|call| !kept.contains_key(*call)).count();
+        lost += calls.iter().filter(|call| !kept.contains(*call)).count();
     }
     println!("without syncs: {acknowledged} callbacks acknowledged, {lost} lost");
     assert!(lost > 0, "cuts that lose nothing of a gateway that never syncs prove nothing of one that does");
