@@ -120,11 +120,16 @@ impl Relay {
         Ok(Relayed { status, content_type, signed: None, body: Bytes::from(body) })
     }
 
-    /// Looks the receiver's name up again, and closes idle connections that nobody will use. To be called now and then.
-    pub(super) async fn refresh(&self) {
+    /// Looks the receiver's name up again, reads our certificate for it again, and closes idle connections that nobody
+    /// will use. To be called now and then.
+    ///
+    /// # Errors
+    /// A certificate that cannot be used; the former one is shown on.
+    pub(super) async fn refresh(&self) -> Result<(), config::IdentityError> {
         // On a failure the known addresses stay, and the next callback shows whether they still serve.
         let _ = self.client.resolve().await;
         self.client.sweep();
+        self.client.reread_identity().await.map(|_| ())
     }
 }
 
