@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::entry::{EntryId, Kind};
 
 /// Where an entry or a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Not settled: due, waiting for its next attempt, or for the delivery before it.
     Waiting,
@@ -39,6 +39,28 @@ impl State {
     /// The state of a stable word.
     pub fn find(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// The first and the last number that say so in the state of a delivery.
+    pub(super) const fn rows(self) -> (i64, i64) {
+        match self {
+            Self::Waiting => (0, 1),
+            Self::Delivered => (2, 2),
+            Self::Dead => (3, 3),
+            Self::Corrupt => (4, 4),
+            // Entries are in quarantine, never deliveries.
+            Self::Quarantined => (-1, -1),
+        }
+    }
+
+    /// What a number says in the state of a delivery.
+    pub(super) const fn of_row(row: i64) -> Self {
+        match row {
+            2 => Self::Delivered,
+            3 => Self::Dead,
+            4 => Self::Corrupt,
+            _ => Self::Waiting,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 
 use super::entry::{EntryId, Kind};
 use super::filter::{Filter, Listed, ListedDelivery, State};
@@ -66,27 +66,27 @@ pub(super) fn lease(
     drop(rows);
     let mut found = Vec::with_capacity(holds.len());
     let mut read = connection.prepare_cached(
-        "SELECT n.text, e.kind, e.received, d.attempts, d.redriven, b.sealed FROM entry e \
-         JOIN name n ON n.id = e.source JOIN delivery d ON d.entry = e.id JOIN body b ON b.id = e.id \
+        "SELECT n.text, e.kind, e.received, d.attempts, d.redriven FROM entry e \
+         JOIN name n ON n.id = e.source JOIN delivery d ON d.entry = e.id \
          WHERE e.id = ?1 AND d.receiver = (SELECT id FROM name WHERE text = ?2) AND d.state = 0 AND d.due <= ?3",
     )?;
+    let mut body = connection.prepare_cached("SELECT sealed FROM body WHERE id = ?1")?;
     for (id, hold) in holds {
         let candidate = read
             .query_row(params![id.row(), &**counter.name(), number(now_ms)], |row| {
-                Ok(Candidate {
-                    id,
-                    source: row.get::<_, String>(0)?.into(),
-                    kind: Kind::of_row(row.get(1)?),
-                    received_ms: time(row, 2)?,
-                    attempts: row.get(3)?,
-                    redriven: row.get(4)?,
-                    sealed: row.get(5)?,
-                    hold,
-                })
+                Ok((row.get::<_, String>(0)?, row.get(1)?, time(row, 2)?, row.get(3)?, row.get(4)?))
             })
             .optional()?;
         // Settled or tried between the two questions: it is not due any more.
-        found.extend(candidate);
+        let Some((source, kind, received_ms, attempts, redriven)) = candidate else { continue };
+        let sealed = match body.query_row([id.row()], |row| row.get(0)).optional() {
+            Ok(sealed) => sealed.unwrap_or_default(),
+            // Its pages are damaged. Nothing opens like the empty text, so it is set aside and the rest goes on.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (source, kind) = (source.into(), Kind::of_row(kind));
+        found.push(Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold });
     }
     counter.answered(more, next_ms);
     Ok(found)
@@ -131,9 +131,14 @@ impl Conditions {
             (Some(State::Quarantined), _) => all.push("e.state = 1", []),
             (Some(State::Corrupt), None) => all.push("e.state = 2", []),
             (state, receiver) => {
-                let mut inner = "EXISTS (SELECT 1 FROM delivery d WHERE d.entry = e.id".to_owned();
+                // Dead ones have an index; the others are looked for where the entry is.
+                let mut inner = match state {
+                    Some(State::Dead) => "e.id IN (SELECT d.entry FROM delivery d WHERE d.state = 3".to_owned(),
+                    _ => "EXISTS (SELECT 1 FROM delivery d WHERE d.entry = e.id".to_owned(),
+                };
                 if let Some(state) = state {
-                    inner += &format!(" AND d.state IN ({})", rows_of(state));
+                    let (first, last) = state.rows();
+                    inner += &format!(" AND d.state BETWEEN {first} AND {last}");
                 }
                 if receiver.is_some() {
                     inner += " AND d.receiver = (SELECT id FROM name WHERE text = ?)";
@@ -148,26 +153,6 @@ impl Conditions {
         self.text += " AND ";
         self.text += condition;
         self.values.extend(values);
-    }
-}
-
-/// The rows of `delivery.state` that are shown as this state.
-fn rows_of(state: State) -> &'static str {
-    match state {
-        State::Waiting => "0, 1",
-        State::Delivered => "2",
-        State::Dead => "3",
-        State::Corrupt => "4",
-        State::Quarantined => "-1",
-    }
-}
-
-fn state_of(row: i64) -> State {
-    match row {
-        delivery::DELIVERED => State::Delivered,
-        delivery::DEAD => State::Dead,
-        delivery::CORRUPT => State::Corrupt,
-        _ => State::Waiting,
     }
 }
 
@@ -198,7 +183,7 @@ pub(super) fn list(
                 let state: i64 = row.get(1)?;
                 Ok(ListedDelivery {
                     receiver: row.get(0)?,
-                    state: state_of(state),
+                    state: State::of_row(state),
                     attempts: row.get(2)?,
                     due_ms: if state == delivery::WAITING { Some(time(row, 3)?) } else { None },
                     last: row.get(4)?,
@@ -250,11 +235,10 @@ pub(super) fn deliveries_of(
     filter: &Filter,
     ids: &[EntryId],
 ) -> rusqlite::Result<Vec<(EntryId, i64)>> {
-    let state = filter.state.unwrap_or(State::Dead);
+    let (first, last) = filter.state.unwrap_or(State::Dead).rows();
     let mut find = connection.prepare_cached(&format!(
         "SELECT d.receiver, n.text FROM delivery d JOIN name n ON n.id = d.receiver \
-         WHERE d.entry = ?1 AND d.state IN ({}) AND d.state <> 1",
-        rows_of(state)
+         WHERE d.entry = ?1 AND d.state BETWEEN {first} AND {last} AND d.state <> 1"
     ))?;
     let mut found = Vec::new();
     for id in ids {

@@ -2,8 +2,11 @@
 //!
 //! Owns the database, the key at rest, and what is waiting, leased, delivered or dead. It never sends anything.
 
+mod census;
+mod checkpoint;
 mod entry;
 mod filter;
+mod health;
 mod key;
 mod lease;
 mod list;
@@ -12,6 +15,7 @@ mod opening;
 mod queue;
 mod reading;
 mod recovery;
+mod room;
 mod schema;
 mod store;
 mod vault;
@@ -128,7 +132,7 @@ impl Inbox {
                 let list::Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold } = candidate;
                 let Ok(body) = vault.open(id, &source, sealed) else {
                     tracing::error!(entry = %id, "an entry of the inbox cannot be opened and is set aside");
-                    unreadable.push(id);
+                    unreadable.push((id, hold));
                     continue;
                 };
                 let (receiver, attempt, hold) = (asked.name().clone(), attempts + 1, Arc::new(hold));

@@ -5,17 +5,22 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rusqlite::{Connection, params};
 
+use super::checkpoint::Progress;
+use super::entry::COUNTER_BITS;
+use super::filter::State;
+use super::health::Health;
 use super::lease::Desk;
 use super::queue::Queue;
 use super::reading::Reader;
 use super::vault::{Epoch, Keys, SALT, Vault};
-use super::writer::{Health, Shared, Writer};
-use super::{Open, key, recovery, schema};
+use super::writer::{Shared, Writer};
+use super::{Open, checkpoint, key, recovery, schema};
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -37,27 +42,47 @@ pub(super) fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Met
     let exists = has_content(path) || has_content(&beside(path, "-wal"));
     let key = key::find(&rules.key, exists).map_err(OpenError)?;
     let connection = schema::open(path).map_err(recovery::sentence).map_err(OpenError)?;
-    let vault = Arc::new(begin(&connection, Keys::new(&key, &rules.old_keys)).map_err(OpenError)?);
+    // Before anything is written.
+    let store = recovery::take_over(connection).map_err(OpenError)?;
+    let vault = Arc::new(begin(&store.connection, Keys::new(&key, &rules.old_keys)).map_err(OpenError)?);
     // The database, its log and its key are files of this directory.
     key::sync_directory(path).map_err(|error| OpenError(unusable(path, &error)))?;
-    let store = recovery::take_over(connection).map_err(OpenError)?;
 
     let shared = Arc::new(Shared {
         path: path.clone(),
+        retain: rules.retain,
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),
         health: Health::default(),
+        progress: Progress::default(),
+        generation: AtomicU64::new(0),
         metrics,
     });
-    shared.metrics.callbacks.inbox_up.set(1);
+    declare(receivers, &shared.metrics);
     let no_thread = |_| OpenError("the system starts no thread for the inbox: raise its limit of threads".to_owned());
-    let (deliveries, _) = Reader::start("inbox-lease", path.clone()).map_err(no_thread)?;
-    let (operators, _) = Reader::start("inbox-list", path.clone()).map_err(no_thread)?;
-    let writer = Writer::new(shared.clone(), store);
-    let writer =
-        thread::Builder::new().name("inbox-write".to_owned()).spawn(move || writer.run()).map_err(no_thread)?;
+    let deliveries = Reader::start("inbox-lease", shared.clone()).map_err(no_thread)?;
+    let operators = Reader::start("inbox-list", shared.clone()).map_err(no_thread)?;
+    let thread = |name: &str| thread::Builder::new().name(name.to_owned());
+    let moving = shared.clone();
+    let mover = thread("inbox-move").spawn(move || checkpoint::run(&moving)).map_err(no_thread)?;
+    let writer = Writer::new(shared.clone(), store, mover);
+    let writer = thread("inbox-write").spawn(move || writer.run()).map_err(no_thread)?;
     Ok(Open { vault, shared, deliveries, operators, writer: Mutex::new(Some(writer)), _lock: lock })
+}
+
+/// Series that stand at zero are there from the start, so that an alert can rely on them.
+fn declare(receivers: &[String], metrics: &Metrics) {
+    let callbacks = &metrics.callbacks;
+    callbacks.inbox_up.set(1);
+    for receiver in receivers {
+        for state in [State::Waiting, State::Delivered, State::Dead] {
+            callbacks.entries.with_label_values(&[receiver.as_str(), state.as_str()]).set(0);
+        }
+        for state in [State::Waiting, State::Dead] {
+            callbacks.oldest_seconds.with_label_values(&[receiver.as_str(), state.as_str()]).set(0);
+        }
+    }
 }
 
 fn beside(path: &Path, ending: &str) -> std::path::PathBuf {
@@ -104,7 +129,13 @@ fn begin(connection: &Connection, keys: Keys) -> Result<Vault, String> {
             })?
             .collect()
     };
-    let past = read().map_err(|error| recovery::sentence(error.into()))?;
+    // A start whose entries are all purged needs no key. The last one stays, so that no number comes twice.
+    let unused = "DELETE FROM epoch WHERE id < (SELECT max(id) FROM epoch) \
+                  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id >= epoch.id << ?1 AND entry.id < (epoch.id + 1) << ?1)";
+    let past = connection
+        .execute(unused, [COUNTER_BITS])
+        .and_then(|_| read())
+        .map_err(|error| recovery::sentence(error.into()))?;
     if past.iter().any(|epoch| !keys.has(epoch.key)) {
         return Err(
             "the inbox holds callbacks that were sealed with a key which is not configured: put that key into \

@@ -67,12 +67,15 @@ pub(super) enum Job {
     Quarantine(Box<Quarantine>, Answer<()>),
     /// The lease is given back after the commit, not before.
     Settle(Settle, Answer<()>),
-    /// A body that could not be read. Nobody waits.
-    Corrupt(Vec<EntryId>),
+    /// Bodies that could not be read. Nobody waits; the leases end after the commit.
+    Corrupt(Vec<(EntryId, Hold)>),
     /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
     /// Entries with nothing waiting; or whatever waits. Answers how many.
     Purge(Vec<EntryId>, bool, Answer<u64>),
+    /// What a disk would do to the writer's connection. Nothing waits.
+    #[cfg(test)]
+    Break(fn(&rusqlite::Connection)),
 }
 
 impl Job {
@@ -97,6 +100,8 @@ impl Job {
             Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
             Self::Redrive(_, _, answer) | Self::Purge(_, _, answer) => drop(answer.send(Err(why))),
             Self::Corrupt(_) => {}
+            #[cfg(test)]
+            Self::Break(_) => {}
         }
     }
 }

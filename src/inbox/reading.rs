@@ -2,9 +2,9 @@
 //!
 //! Each has its own connection. They never write.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -12,10 +12,13 @@ use tokio::sync::oneshot;
 
 use super::entry::Unavailable;
 use super::schema;
-use super::writer::code;
+use super::writer::{Shared, code};
 
 /// Questions that may wait for one thread.
 const MOST_WAITING: usize = 1024;
+
+/// How long a thread rests after its disk has failed.
+const PAUSE: Duration = Duration::from_millis(50);
 
 type Question = Box<dyn FnOnce(Option<&Connection>) -> rusqlite::Result<()> + Send>;
 
@@ -29,10 +32,10 @@ impl Reader {
     ///
     /// # Errors
     /// When the system starts no thread.
-    pub(super) fn start(name: &str, path: PathBuf) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(name: &str, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (questions, waiting) = sync_channel(MOST_WAITING);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || serve(&waiting, &path))?;
-        Ok((Self { questions }, thread))
+        thread::Builder::new().name(name.to_owned()).spawn(move || serve(&waiting, &shared))?;
+        Ok(Self { questions })
     }
 
     /// Asks the database.
@@ -65,29 +68,29 @@ impl Reader {
     }
 }
 
-fn serve(questions: &Receiver<Question>, path: &std::path::Path) {
-    let mut connection = None;
+fn serve(questions: &Receiver<Question>, shared: &Shared) {
+    let report = |error: &rusqlite::Error| {
+        tracing::error!(code = code(error), "the inbox cannot be read: look at its disk and at this code of SQLite");
+    };
+    let mut connection: Option<(u64, Connection)> = None;
     while let Ok(question) = questions.recv() {
-        if connection.is_none() {
-            connection = match schema::open_to_read(path) {
-                Ok(opened) => Some(opened),
+        // After a failure everybody opens the database again.
+        let generation = shared.generation();
+        if connection.as_ref().is_none_or(|(of, _)| *of != generation) {
+            connection = match schema::open_to_read(&shared.path) {
+                Ok(opened) => Some((generation, opened)),
                 Err(error) => {
-                    tracing::error!(
-                        code = code(&error),
-                        "the inbox cannot be read: look at its disk and at this code of SQLite"
-                    );
+                    report(&error);
                     // A disk that fails is not asked in a loop.
-                    thread::sleep(Duration::from_millis(50));
+                    thread::sleep(PAUSE);
                     None
                 }
             };
         }
-        if let Err(error) = question(connection.as_ref()) {
-            tracing::error!(
-                code = code(&error),
-                "the inbox cannot be read: look at its disk and at this code of SQLite"
-            );
+        if let Err(error) = question(connection.as_ref().map(|(_, connection)| connection)) {
+            report(&error);
             connection = None;
+            thread::sleep(PAUSE);
         }
     }
 }

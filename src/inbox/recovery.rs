@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, ErrorCode, params};
 
+use super::census::Census;
 use super::marks::{self, Marks};
 use super::schema::Refused;
 use super::store::Store;
@@ -50,22 +51,22 @@ pub(super) fn sentence(refused: Refused) -> String {
 /// # Errors
 /// One sentence that says what to do.
 pub(super) fn take_over(connection: Connection) -> Result<Store, String> {
-    let take = || -> rusqlite::Result<Marks> {
+    let take = || -> rusqlite::Result<(Marks, Census)> {
         let blocked: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if blocked != 0 {
             return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
         }
-        read_marks(&connection)
+        Ok((read_marks(&connection)?, Census::take(&connection)?))
     };
-    let marks = take().map_err(|error| sentence(error.into()))?;
-    Ok(Store::new(connection, marks))
+    let (marks, census) = take().map_err(|error| sentence(error.into()))?;
+    Ok(Store::new(connection, marks, census))
 }
 
 fn read_marks(connection: &Connection) -> rusqlite::Result<Marks> {
     let now_ms = clock::wall_millis();
     let since = now_ms.saturating_sub(marks::WINDOW_MS);
     let mut newest =
-        connection.prepare("SELECT received, digest FROM entry WHERE state = 0 ORDER BY id DESC LIMIT ?1")?;
+        connection.prepare("SELECT received, digest FROM entry WHERE state <> 1 ORDER BY id DESC LIMIT ?1")?;
     let mut rows = newest.query(params![super::store::number(Marks::most() as u64)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -92,7 +93,7 @@ pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Moves what it can from the log into the database.
-pub(super) fn checkpoint(connection: &Connection) {
+pub(super) fn move_all(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         // Nothing is lost: the log is read at the next start.
         tracing::warn!(code = code(&error), "the log of the inbox was not moved into its database");

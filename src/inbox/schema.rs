@@ -14,6 +14,9 @@ const APPLICATION_ID: i32 = 0x4149_5255;
 /// Another process may hold the lock for a moment (an operator's shell); longer than this is a failure.
 const BUSY: Duration = Duration::from_millis(500);
 
+/// Bytes of a page: a body of 1 KiB leaves little of it unused, and a commit touches few of them.
+pub(super) const PAGE: u32 = 8192;
+
 /// Each brings the database from the version of its index to the next. Never change one that was released.
 ///
 /// * Ids grow with time, so entries, bodies and deliveries are appended at the end of their trees, and a range of ids is
@@ -22,6 +25,7 @@ const BUSY: Duration = Duration::from_millis(500);
 ///   the narrow entries in order; digests of the last ten minutes are in memory.
 /// * `delivery_due` holds what may be leased and nothing else, so leasing is one range. A delivery that waits for the one
 ///   before it (state 1) is not in it.
+/// * `entry_delivered` holds what may be purged and nothing else.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
@@ -38,6 +42,7 @@ const MIGRATIONS: [&str; 1] = ["
         reason TEXT
     ) STRICT;
     CREATE INDEX entry_quarantined ON entry (source, id) WHERE state = 1;
+    CREATE INDEX entry_delivered ON entry (id) WHERE state = 3;
     CREATE TABLE body (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
     CREATE TABLE delivery (
         entry INTEGER NOT NULL,
@@ -73,6 +78,11 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
+/// Writes one page and syncs it, to find out whether the disk takes anything.
+pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))
+}
+
 /// A connection that writes, to a database of the newest version; the file is made when it is missing.
 ///
 /// # Errors
@@ -92,7 +102,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Refused> {
     };
     // The page size is fixed with the first page, the mode of the journal once and for all.
     if is_new {
-        connection.pragma_update(None, "page_size", 8192)?;
+        connection.pragma_update(None, "page_size", PAGE)?;
     }
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     if !rest.is_empty() {
@@ -109,6 +119,11 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// A connection that only moves the log into the database.
+pub(super) fn open_to_checkpoint(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // One thread has it at a time, so it needs no lock of its own.
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -117,7 +132,8 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // An acknowledged callback survives a loss of power: each commit syncs the log.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    // The log is moved by a thread of its own.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

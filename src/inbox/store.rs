@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::census::{Census, Moved};
 use super::entry::{Appended, EntryId, Settlement};
-use super::filter::Pace;
+use super::filter::{Pace, State};
 use super::marks::Marks;
 use super::queue::{Append, Quarantine};
 use super::vault::Tag;
@@ -35,6 +36,8 @@ pub(super) mod entry {
     pub(in crate::inbox) const QUARANTINED: i64 = 1;
     /// Its body cannot be read.
     pub(in crate::inbox) const CORRUPT: i64 = 2;
+    /// Every receiver has it: it may be purged.
+    pub(in crate::inbox) const DELIVERED: i64 = 3;
 }
 
 /// What is to be told when the commit has succeeded.
@@ -44,16 +47,14 @@ pub(super) struct Effects {
     pub(super) ready: Vec<Arc<str>>,
     /// These at that wall time.
     pub(super) ready_at: Vec<(Arc<str>, u64)>,
-    /// Deliveries that left one state and entered another, by receiver: (from, to).
-    pub(super) moved: Vec<(i64, Option<i64>, Option<i64>)>,
+    /// Deliveries that left a state or entered one.
+    pub(super) moved: Vec<Moved>,
     /// Deliveries whose body cannot be read, by receiver.
     pub(super) unreadable: Vec<Arc<str>>,
     /// Entries that were set aside.
     pub(super) corrupt: u64,
     /// Delivered entries that were purged.
     pub(super) purged: u64,
-    /// Change of the number of quarantined bodies, by source.
-    pub(super) quarantined: Vec<(Arc<str>, i64)>,
 }
 
 /// The writing side of the database.
@@ -63,8 +64,15 @@ pub(super) struct Store {
     names: HashMap<Arc<str>, i64>,
     texts: HashMap<i64, Arc<str>>,
     pub(super) marks: Marks,
+    pub(super) census: Census,
     /// Until when redriven deliveries of a receiver are spread already: wall time.
     paced: HashMap<i64, u64>,
+}
+
+impl Effects {
+    fn moved(&mut self, id: EntryId, receiver: i64, from: Option<i64>, to: Option<i64>) {
+        self.moved.push(Moved { id, receiver, from: from.map(State::of_row), to: to.map(State::of_row) });
+    }
 }
 
 /// A time or a count as the database keeps it.
@@ -73,8 +81,8 @@ pub(super) fn number(value: u64) -> i64 {
 }
 
 impl Store {
-    pub(super) fn new(connection: Connection, marks: Marks) -> Self {
-        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, paced: HashMap::new() }
+    pub(super) fn new(connection: Connection, marks: Marks, census: Census) -> Self {
+        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, census, paced: HashMap::new() }
     }
 
     /// After a rollback: names that were made in the transaction are not there.
@@ -120,13 +128,24 @@ impl Store {
         }
         self.marks.insert(append.digest, append.received_ms);
         let source = self.name(&append.source)?;
-        self.insert_entry(
-            append.id,
-            (source, append.kind, append.received_ms, append.bytes),
-            entry::KEPT,
-            repeat,
-            append,
-        )?;
+        // What nobody is to have is delivered already.
+        let state = if append.receivers.is_empty() { entry::DELIVERED } else { entry::KEPT };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                append.id.row(),
+                source,
+                append.kind,
+                number(append.received_ms),
+                number(append.bytes as u64),
+                state,
+                repeat,
+                append.digest,
+                append.tags
+            ])?;
         self.insert_body(append.id, &append.sealed)?;
         for text in &append.receivers {
             let receiver = self.name(text)?;
@@ -140,39 +159,12 @@ impl Store {
                      VALUES (?1, ?2, ?3, ?4, 0, 0, ?5)",
                 )?
                 .execute(params![append.id.row(), receiver, state, number(append.received_ms), append.chain])?;
-            effects.moved.push((receiver, None, Some(state)));
+            effects.moved(append.id, receiver, None, Some(state));
             if state == delivery::WAITING {
                 effects.ready.push(text.clone());
             }
         }
         Ok(Appended::Stored(append.id))
-    }
-
-    fn insert_entry(
-        &self,
-        id: EntryId,
-        (source, kind, received_ms, bytes): (i64, i64, u64, usize),
-        state: i64,
-        repeat: bool,
-        append: &Append,
-    ) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                id.row(),
-                source,
-                kind,
-                number(received_ms),
-                number(bytes as u64),
-                state,
-                repeat,
-                append.digest,
-                append.tags
-            ])?;
-        Ok(())
     }
 
     fn insert_body(&self, id: EntryId, sealed: &[u8]) -> rusqlite::Result<()> {
@@ -193,18 +185,15 @@ impl Store {
     }
 
     /// The delivery after a settled one may go.
-    fn unblock(&self, receiver: i64, chain: Tag, effects: &mut Effects) -> rusqlite::Result<bool> {
-        let unblocked = self
-            .connection
-            .prepare_cached(
-                "UPDATE delivery SET state = 0 WHERE receiver = ?1 AND entry = (SELECT min(entry) FROM delivery \
-                 WHERE receiver = ?1 AND chain = ?2 AND chain IS NOT NULL AND state < 2 AND state = 1)",
-            )?
-            .execute(params![receiver, chain])?;
-        if unblocked > 0 {
-            effects.moved.push((receiver, Some(delivery::BLOCKED), Some(delivery::WAITING)));
-        }
-        Ok(unblocked > 0)
+    fn unblock(&self, receiver: i64, chain: Tag) -> rusqlite::Result<bool> {
+        let next = "SELECT entry FROM delivery WHERE receiver = ?1 AND chain = ?2 AND chain IS NOT NULL AND state < 2 \
+                    AND state = 1 ORDER BY entry LIMIT 1";
+        let next: Option<i64> =
+            self.connection.prepare_cached(next)?.query_row(params![receiver, chain], |row| row.get(0)).optional()?;
+        let Some(next) = next else { return Ok(false) };
+        let unblock = "UPDATE delivery SET state = 0 WHERE entry = ?1 AND receiver = ?2";
+        self.connection.prepare_cached(unblock)?.execute(params![next, receiver])?;
+        Ok(true)
     }
 
     pub(super) fn settle(
@@ -239,16 +228,27 @@ impl Store {
             // Purged or settled by hand in between: nothing is left to settle.
             return Ok(());
         };
-        effects.moved.push((receiver, Some(delivery::WAITING), Some(state)));
+        effects.moved(id, receiver, Some(delivery::WAITING), Some(state));
+        if state == delivery::DELIVERED {
+            self.finish(id)?;
+        }
         if let Some(chain) = chain
-            && self.unblock(receiver, chain, effects)?
+            && self.unblock(receiver, chain)?
         {
             effects.ready.push(text.clone());
         }
         Ok(())
     }
 
-    pub(super) fn quarantine(&mut self, quarantine: &Quarantine, effects: &mut Effects) -> rusqlite::Result<()> {
+    /// The entry may be purged when every receiver has it.
+    fn finish(&self, id: EntryId) -> rusqlite::Result<()> {
+        let finish = "UPDATE entry SET state = 3 WHERE id = ?1 AND state = 0 \
+                      AND NOT EXISTS (SELECT 1 FROM delivery WHERE entry = ?1 AND state <> 2)";
+        self.connection.prepare_cached(finish)?.execute([id.row()])?;
+        Ok(())
+    }
+
+    pub(super) fn quarantine(&mut self, quarantine: &Quarantine) -> rusqlite::Result<()> {
         let source = self.name(&quarantine.source)?;
         self.connection
             .prepare_cached(
@@ -269,22 +269,29 @@ impl Store {
             .prepare_cached(beyond)?
             .query_map(params![source, number(quarantine.most as u64)], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        effects.quarantined.push((quarantine.source.clone(), 1 - number(beyond.len() as u64)));
         for row in beyond {
             self.delete(EntryId::of_row(row))?;
         }
         Ok(())
     }
 
-    fn delete(&self, id: EntryId) -> rusqlite::Result<()> {
-        for delete in [
-            "DELETE FROM delivery WHERE entry = ?1",
-            "DELETE FROM body WHERE id = ?1",
-            "DELETE FROM entry WHERE id = ?1",
-        ] {
-            self.connection.prepare_cached(delete)?.execute([id.row()])?;
-        }
-        Ok(())
+    /// Whether it was there.
+    fn delete(&self, id: EntryId) -> rusqlite::Result<bool> {
+        let delete = |sql: &str| self.connection.prepare_cached(sql)?.execute([id.row()]);
+        delete("DELETE FROM delivery WHERE entry = ?1")?;
+        delete("DELETE FROM body WHERE id = ?1")?;
+        Ok(delete("DELETE FROM entry WHERE id = ?1")? > 0)
+    }
+
+    /// How many bodies of each source are in quarantine.
+    pub(super) fn quarantined(&mut self) -> rusqlite::Result<Vec<(Arc<str>, i64)>> {
+        let count = "SELECT source, count(*) FROM entry WHERE state = 1 GROUP BY source";
+        let counts: Vec<(i64, i64)> = self
+            .connection
+            .prepare_cached(count)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        counts.into_iter().map(|(source, count)| Ok((self.text(source)?, count))).collect()
     }
 
     /// Sets an entry aside whose body cannot be read.
@@ -303,12 +310,12 @@ impl Store {
                     "UPDATE delivery SET state = 4, last = 'unreadable', settled = ?3 WHERE entry = ?1 AND receiver = ?2",
                 )?
                 .execute(params![id.row(), receiver, number(now_ms)])?;
-            effects.moved.push((receiver, Some(state), Some(delivery::CORRUPT)));
+            effects.moved(id, receiver, Some(state), Some(delivery::CORRUPT));
             let text = self.text(receiver)?;
             effects.unreadable.push(text.clone());
             if let Some(chain) = chain
                 && state == delivery::WAITING
-                && self.unblock(receiver, chain, effects)?
+                && self.unblock(receiver, chain)?
             {
                 effects.ready.push(text);
             }
@@ -347,23 +354,41 @@ impl Store {
                      WHERE entry = ?1 AND receiver = ?2",
                 )?
                 .execute(params![id.row(), receiver, to, number(due)])?;
-            effects.moved.push((*receiver, Some(from), Some(to)));
+            if from == delivery::DELIVERED {
+                let reopen = "UPDATE entry SET state = 0 WHERE id = ?1 AND state = 3";
+                self.connection.prepare_cached(reopen)?.execute([id.row()])?;
+            }
+            effects.moved(*id, *receiver, Some(from), Some(to));
             effects.ready_at.push((self.text(*receiver)?, due));
             count += 1;
         }
         Ok(count)
     }
 
+    /// Purges the oldest delivered entries, at most this many; those that are received before `until_ms`, or all.
+    pub(super) fn purge_delivered(
+        &mut self,
+        most: usize,
+        until_ms: Option<u64>,
+        effects: &mut Effects,
+    ) -> rusqlite::Result<u64> {
+        let until = until_ms.map_or(i64::MAX, number);
+        let oldest: Vec<EntryId> = self
+            .connection
+            .prepare_cached("SELECT id, received FROM entry WHERE state = 3 ORDER BY id LIMIT ?1")?
+            .query_map([number(most as u64)], |row| Ok((EntryId::of_row(row.get(0)?), row.get::<_, i64>(1)?)))?
+            .take_while(|row| row.as_ref().map_or(true, |(_, received)| *received < until))
+            .map(|row| row.map(|(id, _)| id))
+            .collect::<rusqlite::Result<_>>()?;
+        let purged = self.purge(&oldest, false, effects)?;
+        effects.purged += purged;
+        Ok(purged)
+    }
+
     /// Purges those of these entries that have nothing waiting; with `waiting_too`, all of them, and what they held up goes on.
     pub(super) fn purge(&mut self, ids: &[EntryId], waiting_too: bool, effects: &mut Effects) -> rusqlite::Result<u64> {
         let mut count = 0;
         for id in ids {
-            let found: Option<(i64, i64)> = self
-                .connection
-                .prepare_cached("SELECT state, source FROM entry WHERE id = ?1")?
-                .query_row([id.row()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((state, source)) = found else { continue };
             let deliveries: Vec<(i64, i64, Option<Tag>)> = self
                 .connection
                 .prepare_cached("SELECT receiver, state, chain FROM delivery WHERE entry = ?1")?
@@ -372,19 +397,15 @@ impl Store {
             if !waiting_too && deliveries.iter().any(|(_, state, _)| *state < delivery::DELIVERED) {
                 continue;
             }
-            if state == entry::QUARANTINED {
-                effects.quarantined.push((self.text(source)?, -1));
-            }
-            self.delete(*id)?;
+            count += u64::from(self.delete(*id)?);
             for (receiver, state, chain) in deliveries {
-                effects.moved.push((receiver, Some(state), None));
+                effects.moved(*id, receiver, Some(state), None);
                 if let (delivery::WAITING, Some(chain)) = (state, chain)
-                    && self.unblock(receiver, chain, effects)?
+                    && self.unblock(receiver, chain)?
                 {
                     effects.ready.push(self.text(receiver)?);
                 }
             }
-            count += 1;
         }
         Ok(count)
     }

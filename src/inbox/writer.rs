@@ -5,15 +5,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
+use super::checkpoint::{self, Progress};
 use super::entry::{Appended, Settlement, Unavailable};
+use super::filter::State;
+use super::health::Health;
 use super::lease::Desk;
 use super::queue::{Job, Next, Queue};
-use super::store::{Effects, Store};
+use super::room::Room;
+use super::store::{Effects, Store, number};
 use super::{recovery, schema};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -22,42 +27,29 @@ use crate::metrics::Metrics;
 const UPKEEP: Duration = Duration::from_secs(1);
 /// First and longest wait before the database is opened again after a failure.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Most entries that are purged in one transaction: some milliseconds of work.
+const PURGE: usize = 256;
 
-/// Whether the inbox takes callbacks, for everybody to read.
-#[derive(Default)]
-pub(super) struct Health(AtomicU8);
-
-impl Health {
-    pub(super) fn set(&self, state: Result<(), Unavailable>) {
-        let number = match state {
-            Ok(()) => 0,
-            Err(Unavailable::Full) => 1,
-            Err(Unavailable::Busy) => 2,
-            Err(Unavailable::Failed) => 3,
-            Err(Unavailable::Closed) => 4,
-        };
-        self.0.store(number, Ordering::Release);
-    }
-
-    pub(super) fn check(&self) -> Result<(), Unavailable> {
-        Err(match self.0.load(Ordering::Acquire) {
-            0 => return Ok(()),
-            1 => Unavailable::Full,
-            2 => Unavailable::Busy,
-            3 => Unavailable::Failed,
-            _ => Unavailable::Closed,
-        })
-    }
-}
-
-/// What the writer shares with the handle.
+/// What the threads share with the handle.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
+    /// How long a delivered entry is kept.
+    pub(super) retain: Duration,
+    /// Most bytes in use.
     pub(super) max_bytes: u64,
     pub(super) queue: Queue,
     pub(super) desk: Desk,
     pub(super) health: Health,
+    pub(super) progress: Progress,
+    /// Grows with each failure; a connection of an older one is not used any more.
+    pub(super) generation: AtomicU64,
     pub(super) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
 }
 
 /// What became of a job, to be told after the commit.
@@ -73,17 +65,33 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// `None` after a failure.
     store: Option<Store>,
+    mover: Option<JoinHandle<()>>,
     reopen_after: Duration,
     reopen_at: clock::Instant,
     upkeep_at: clock::Instant,
-    /// Bytes in use, as of the last look, and what was added since.
-    used: u64,
+    room: Room,
+    /// There may be more to purge.
+    purging: bool,
+    /// Sources whose quarantine was shown.
+    sources: Vec<Arc<str>>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, store: Store) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, store: Store, mover: JoinHandle<()>) -> Self {
         let now = clock::now();
-        Self { shared, store: Some(store), reopen_after: REOPEN.0, reopen_at: now, upkeep_at: now, used: 0 }
+        let room = Room::new(shared.max_bytes);
+        let (reopen_after, mover) = (REOPEN.0, Some(mover));
+        Self {
+            shared,
+            store: Some(store),
+            mover,
+            reopen_after,
+            reopen_at: now,
+            upkeep_at: now,
+            room,
+            purging: false,
+            sources: Vec::new(),
+        }
     }
 
     /// Until the queue is closed and empty.
@@ -94,62 +102,96 @@ impl Writer {
                 self.reopen();
             }
             if now >= self.upkeep_at {
-                self.keep_up();
                 self.upkeep_at = now + UPKEEP;
+                self.keep_up();
             }
             let until = if self.store.is_none() { self.reopen_at.min(self.upkeep_at) } else { self.upkeep_at };
-            match self.shared.queue.take(until.saturating_duration_since(clock::now())) {
-                Next::Write(jobs) if jobs.is_empty() => {}
+            let patience = match self.purging {
+                true => Duration::ZERO,
+                false => until.saturating_duration_since(clock::now()),
+            };
+            match self.shared.queue.take(patience) {
+                Next::Write(jobs) if jobs.is_empty() && !self.purging => {}
                 Next::Write(jobs) => self.write(jobs),
                 Next::End => break,
             }
+            self.move_the_rest();
         }
+        self.end();
+    }
+
+    fn end(&mut self) {
         self.shared.health.set(Err(Unavailable::Closed));
+        self.shared.metrics.callbacks.inbox_up.set(0);
+        self.shared.progress.end();
+        if let Some(mover) = self.mover.take() {
+            // When it panicked, the log is read at the next start.
+            let _ = mover.join();
+        }
         if let Some(store) = self.store.take() {
-            recovery::checkpoint(&store.connection);
+            recovery::move_all(&store.connection);
         }
     }
 
+    /// Commits a batch, which may be empty while there is something to purge.
     fn write(&mut self, jobs: Vec<Job>) {
         let Some(store) = &mut self.store else {
+            self.purging = false;
             jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
             return;
         };
         let started = clock::now();
-        let room = self.shared.max_bytes.saturating_sub(self.used);
-        match commit(store, &jobs, room) {
+        let now_ms = clock::wall_millis();
+        let purge = Purge {
+            most: if self.purging { PURGE } else { 0 },
+            // Short of room, the age of a delivered entry does not matter.
+            until_ms: (!self.room.is_short())
+                .then(|| now_ms.saturating_sub(u64::try_from(self.shared.retain.as_millis()).unwrap_or(u64::MAX))),
+        };
+        match commit(store, &jobs, &purge, &mut self.room, now_ms) {
             Ok((outcomes, effects)) => {
-                self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
-                store.marks.keep(clock::wall_millis());
+                // An empty one has nothing to sync.
+                if !jobs.is_empty() || effects.purged > 0 {
+                    self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
+                    self.shared.progress.wrote(self.room.written());
+                }
+                store.marks.keep(now_ms);
+                effects.moved.iter().for_each(|moved| store.census.count(*moved));
                 let full = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full));
-                self.used += jobs.iter().filter(|job| job.grows()).map(|job| job.bytes() as u64 + 256).sum::<u64>();
+                self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short());
+                if full {
+                    self.purging = true;
+                    self.health(Err(Unavailable::Full));
+                }
                 self.tell(&effects);
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
                     answer(job, outcome);
                 }
-                self.health(if full { Err(Unavailable::Full) } else { Ok(()) });
-            }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                store.forget();
-                let rolled_back =
-                    store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok();
-                tracing::error!("the disk of the inbox is full: free space on it");
-                if rolled_back {
-                    self.health(Err(Unavailable::Full));
-                } else {
-                    self.fail();
-                }
-                jobs.into_iter().for_each(|job| job.refuse(Unavailable::Full));
+                // As soon as it is short: upkeep would be late.
+                self.purging |= self.room.became_short();
             }
             Err(error) => {
-                tracing::error!(
-                    code = code(&error),
-                    "the inbox cannot be written: look at its disk and at this code of SQLite"
-                );
-                self.fail();
-                jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
+                let why = self.recover(&error);
+                jobs.into_iter().for_each(|job| job.refuse(why));
             }
         }
+    }
+
+    /// Nothing of a transaction was committed.
+    fn recover(&mut self, error: &rusqlite::Error) -> Unavailable {
+        self.purging = false;
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        if let Some(store) = self.store.as_mut().filter(|_| full) {
+            store.forget();
+            if store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok() {
+                tracing::error!("the disk of the inbox is full: free space on it");
+                self.health(Err(Unavailable::Full));
+                return Unavailable::Full;
+            }
+        }
+        tracing::error!(code = code(error), "the inbox cannot be written: look at its disk and at this code of SQLite");
+        self.fail();
+        Unavailable::Failed
     }
 
     fn health(&self, state: Result<(), Unavailable>) {
@@ -157,28 +199,27 @@ impl Writer {
         self.shared.metrics.callbacks.inbox_up.set(i64::from(state.is_ok()));
     }
 
-    /// Wakes the receivers and counts.
-    fn tell(&mut self, effects: &Effects) {
-        for receiver in &effects.ready {
-            self.shared.desk.counter(receiver).ready();
-        }
-        for (receiver, due_ms) in &effects.ready_at {
-            self.shared.desk.counter(receiver).ready_at(*due_ms);
-        }
+    /// Counts and wakes the receivers.
+    fn tell(&self, effects: &Effects) {
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.corrupt.inc_by(effects.corrupt);
         callbacks.purged.inc_by(effects.purged);
         for receiver in &effects.unreadable {
             callbacks.dead.with_label_values(&[&**receiver, "unreadable"]).inc();
         }
-        for (source, change) in &effects.quarantined {
-            callbacks.quarantined.with_label_values(&[&**source]).add(*change);
+        for receiver in &effects.ready {
+            self.shared.desk.counter(receiver).ready();
+        }
+        for (receiver, due_ms) in &effects.ready_at {
+            self.shared.desk.counter(receiver).ready_at(*due_ms);
         }
     }
 
     /// The handle is never used again: pages whose sync failed may look clean, so another sync would lie.
     fn fail(&mut self) {
         self.store = None;
+        self.purging = false;
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         self.health(Err(Unavailable::Failed));
         self.shared.desk.close();
         self.reopen_at = clock::now() + self.reopen_after;
@@ -201,15 +242,56 @@ impl Writer {
         }
     }
 
-    fn keep_up(&mut self) {
-        if let Some(store) = &self.store
-            && let Ok(used) = recovery::used_bytes(&store.connection)
+    /// Between two commits: the log begins anew when all of it was moved.
+    fn move_the_rest(&mut self) {
+        let Some(store) = &self.store else { return };
+        if self.shared.progress.has_failed() {
+            self.fail();
+        } else if self.shared.progress.wants_the_rest_moved()
+            && let Err(error) = checkpoint::move_some(&store.connection)
         {
-            self.used = used;
-            let callbacks = &self.shared.metrics.callbacks;
-            callbacks.inbox_bytes.set(super::store::number(used));
-            callbacks.inbox_max_bytes.set(super::store::number(self.shared.max_bytes));
+            self.recover(&error);
         }
+    }
+
+    fn keep_up(&mut self) {
+        self.purging = self.store.is_some();
+        if let Err(error) = self.look() {
+            self.recover(&error);
+        }
+    }
+
+    fn look(&mut self) -> rusqlite::Result<()> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let used = recovery::used_bytes(&store.connection)?;
+        self.room.look(used);
+        let callbacks = &self.shared.metrics.callbacks;
+        callbacks.inbox_bytes.set(number(used));
+        callbacks.inbox_max_bytes.set(number(self.shared.max_bytes));
+        let now_ms = clock::wall_millis();
+        for counted in store.census.read(&store.connection)? {
+            let receiver = store.text(counted.receiver)?;
+            let labels = [&*receiver, counted.state.as_str()];
+            callbacks.entries.with_label_values(&labels).set(number(counted.count));
+            if counted.state != State::Delivered {
+                let age = counted.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000);
+                callbacks.oldest_seconds.with_label_values(&labels).set(number(age));
+            }
+        }
+        let quarantined = store.quarantined()?;
+        for (source, count) in &quarantined {
+            callbacks.quarantined.with_label_values(&[&**source]).set(*count);
+        }
+        self.sources.retain(|source| !quarantined.iter().any(|(of, _)| of == source));
+        for source in &self.sources {
+            callbacks.quarantined.with_label_values(&[&**source]).set(0);
+        }
+        self.sources.extend(quarantined.into_iter().map(|(source, _)| source));
+        if self.shared.health.check() == Err(Unavailable::Full) && !self.room.is_full() {
+            schema::probe(&store.connection)?;
+            self.health(Ok(()));
+        }
+        Ok(())
     }
 }
 
@@ -218,16 +300,31 @@ pub(super) fn code(error: &rusqlite::Error) -> i32 {
     error.sqlite_error().map_or(-1, |error| error.extended_code)
 }
 
-fn commit(store: &mut Store, jobs: &[Job], mut room: u64) -> rusqlite::Result<(Vec<Outcome>, Effects)> {
-    let now_ms = clock::wall_millis();
+/// What is purged beside a batch.
+struct Purge {
+    most: usize,
+    until_ms: Option<u64>,
+}
+
+fn commit(
+    store: &mut Store,
+    jobs: &[Job],
+    purge: &Purge,
+    room: &mut Room,
+    now_ms: u64,
+) -> rusqlite::Result<(Vec<Outcome>, Effects)> {
     let (mut outcomes, mut effects) = (Vec::with_capacity(jobs.len()), Effects::default());
     store.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    if purge.most > 0 {
+        store.purge_delivered(purge.most, purge.until_ms, &mut effects)?;
+        if effects.purged > 0 {
+            room.look(recovery::used_bytes(&store.connection)?);
+        }
+    }
     for job in jobs {
-        let bytes = job.bytes() as u64;
-        outcomes.push(if job.grows() && room < bytes {
+        outcomes.push(if job.grows() && !room.take(job.bytes()) {
             Outcome::Full
         } else {
-            room -= if job.grows() { bytes } else { 0 };
             apply(store, job, now_ms, &mut effects)?
         });
     }
@@ -239,21 +336,26 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
     Ok(match job {
         Job::Append(append, _) => Outcome::Appended(store.append(append, effects)?),
         Job::Quarantine(quarantine, _) => {
-            store.quarantine(quarantine, effects)?;
+            store.quarantine(quarantine)?;
             Outcome::Done
         }
         Job::Settle(settle, _) => {
             store.settle(settle.id, &settle.receiver, settle.settlement, now_ms, effects)?;
             Outcome::Done
         }
-        Job::Corrupt(ids) => {
-            for id in ids {
+        Job::Corrupt(entries) => {
+            for (id, _) in entries {
                 store.set_aside(*id, now_ms, effects)?;
             }
             Outcome::Done
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
         Job::Purge(ids, waiting_too, _) => Outcome::Count(store.purge(ids, *waiting_too, effects)?),
+        #[cfg(test)]
+        Job::Break(damage) => {
+            damage(&store.connection);
+            Outcome::Done
+        }
     })
 }
 
@@ -272,7 +374,7 @@ fn answer(job: Job, outcome: Outcome) {
             let _ = answer.send(Ok(()));
         }
         (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
-        (Job::Corrupt(_), _) => {}
+        (Job::Corrupt(entries), _) => entries.into_iter().for_each(|(_, hold)| hold.settle()),
         (job, _) => job.refuse(Unavailable::Full),
     }
 }

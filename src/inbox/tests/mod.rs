@@ -10,7 +10,10 @@ use crate::config::InboxKey;
 use crate::secret::Secret;
 
 mod deliveries;
+mod failures;
 mod keys;
+mod operating;
+mod purging;
 
 /// An inbox in a folder of its own, which is removed at the end.
 struct Folder {
@@ -82,6 +85,14 @@ async fn store(inbox: &Inbox, callback: NewCallback) -> EntryId {
 async fn bodies(inbox: &Inbox, receiver: &str) -> Vec<String> {
     let leased = inbox.lease(receiver, 100).await.expect("leases");
     leased.iter().map(|leased| String::from_utf8_lossy(&leased.body).into_owned()).collect()
+}
+
+/// Leases one delivery and settles it.
+async fn settle_next(inbox: &Inbox, receiver: &str, settlement: Settlement) -> EntryId {
+    let leased = inbox.lease(receiver, 1).await.expect("leases").pop().expect("one is due");
+    let id = leased.id;
+    inbox.settle(&leased, settlement).await.expect("settled");
+    id
 }
 
 async fn listed(inbox: &Inbox, filter: Filter) -> Vec<Listed> {

@@ -246,3 +246,19 @@ fn the_check_command_says_what_the_page_says() {
     assert!(err.starts_with("conf/gateway.toml:") && err.contains(": key has 6 bytes"), "{err}");
     assert!(!err.contains("canary"), "{err}");
 }
+
+/// The blocks of TOML that stand on a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().expect("a block")).collect()
+}
+
+#[test]
+fn the_examples_of_the_pages_are_accepted_without_a_warning() {
+    let readme = blocks(include_str!("../../../README.md"));
+    let [outbound, inbound] = readme.as_slice() else { panic!("two examples in the README") };
+    let page = blocks(include_str!("../../../docs/callbacks.md"));
+    let [callbacks] = page.as_slice() else { panic!("one example on the page of callbacks") };
+    for more in ["", inbound, callbacks] {
+        assert_eq!(parse(&format!("{outbound}\n{more}"), "pages").warnings, [""; 0], "{more}");
+    }
+}

@@ -3,6 +3,7 @@
 mod access;
 mod commands;
 mod letters;
+mod page;
 mod pages;
 
 use std::process::Command;

@@ -1,0 +1,123 @@
+//! The thread that moves what was committed from the log into the database, so that the one that commits does not.
+//!
+//! A log that is written all the time is never moved whole from outside; when it has grown, the writer is asked to move the
+//! small rest itself, between two commits, and the log begins anew. It never writes an entry.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::schema;
+use super::writer::{Shared, code};
+
+/// Bytes of log after which some of it is moved.
+const BITE: u64 = 8 * 1024 * 1024;
+/// Bytes of log after which the writer moves the rest. The log stays somewhat larger than this at most.
+const LONGEST_LOG: u64 = 48 * 1024 * 1024;
+
+/// What the writer and this thread tell each other.
+#[derive(Default)]
+pub(super) struct Progress {
+    log: Mutex<Log>,
+    changed: Condvar,
+    /// The writer is to move the rest.
+    rest: AtomicBool,
+    /// Something could not be moved: the writer is to open the database again.
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Log {
+    /// Written since the last move, in bytes.
+    written: u64,
+    ended: bool,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer has committed about this many bytes.
+    pub(super) fn wrote(&self, bytes: u64) {
+        let mut log = self.lock();
+        let before = log.written;
+        log.written += bytes;
+        if before < BITE && log.written >= BITE {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asked by the writer between two commits: whether it is to move the rest now.
+    pub(super) fn wants_the_rest_moved(&self) -> bool {
+        self.rest.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asked by the writer: whether a move has failed since it asked last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The thread ends after what it is doing.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for a bite; false when it is to end.
+    fn wait(&self) -> bool {
+        let mut log = self.lock();
+        while log.written < BITE && !log.ended {
+            log = self.changed.wait(log).unwrap_or_else(PoisonError::into_inner);
+        }
+        log.written = 0;
+        !log.ended
+    }
+}
+
+/// Until [`Progress::end`].
+pub(super) fn run(shared: &Arc<Shared>) {
+    let mut connection: Option<(u64, Connection)> = None;
+    while shared.progress.wait() {
+        // After a failure everybody opens the database again.
+        let generation = shared.generation();
+        connection = connection.filter(|(of, _)| *of == generation);
+        let opened = match connection.take() {
+            Some((_, opened)) => Ok(opened),
+            None => schema::open_to_checkpoint(&shared.path),
+        };
+        match opened.and_then(|opened| Ok((move_some(&opened)?, opened))) {
+            Ok((left, opened)) => {
+                if left > LONGEST_LOG {
+                    shared.progress.rest.store(true, Ordering::Release);
+                }
+                connection = Some((generation, opened));
+            }
+            Err(error) => {
+                tracing::error!(code = code(&error), "the log of the inbox cannot be moved: look at its disk");
+                shared.progress.failed.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Moves what no reader needs any more, without making anybody wait. Returns the bytes of the log.
+///
+/// # Errors
+/// When the disk fails. What was not moved stays in the log and is written again by the next move, so nothing is lost by
+/// a sync that failed.
+pub(super) fn move_some(connection: &Connection) -> rusqlite::Result<u64> {
+    let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+    let moved = connection.prepare_cached(passive)?.query_row([], |row| row.get::<_, i64>(1));
+    let pages = match moved {
+        // The writer moves at this moment.
+        Err(error)
+            if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) =>
+        {
+            0
+        }
+        moved => moved?,
+    };
+    Ok(u64::try_from(pages).unwrap_or(0) * u64::from(schema::PAGE))
+}

@@ -1,0 +1,134 @@
+//! What a disk, a neighbour or the end of the process does to the inbox, and that nothing is acknowledged in vain.
+//! It recovers without a restart.
+
+use super::*;
+
+/// Appends until it is taken, as the platform would, and returns how often it was refused.
+async fn append_until_taken(inbox: &Inbox, body: &str) -> usize {
+    let mut refused = 0;
+    while inbox.append(callback(body)).await.is_err() {
+        refused += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    refused
+}
+
+fn damage(inbox: &Inbox, how: fn(&rusqlite::Connection)) {
+    inbox.0.shared.queue.push(Job::Break(how)).expect("queued");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_refuses_and_is_used_again_when_it_works() {
+    let folder = Folder::new("fails");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let held = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    damage(&inbox, |connection| connection.pragma_update(None, "query_only", true).expect("set"));
+    assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
+    let settled = inbox.settle(&held, Settlement::Delivered).await;
+    drop(held);
+    assert!(matches!(settled, Ok(()) | Err(Unavailable::Failed)));
+    append_until_taken(&inbox, "two").await;
+    assert_eq!(inbox.check(), Ok(()));
+    let waiting = bodies(&inbox, "books").await;
+    assert_eq!(
+        waiting,
+        if settled.is_ok() { vec!["two"] } else { vec!["one", "two"] },
+        "nothing is lost, nothing twice"
+    );
+}
+
+#[tokio::test]
+async fn due_ends_when_the_store_is_back() {
+    let folder = Folder::new("back");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    damage(&inbox, |connection| connection.pragma_update(None, "query_only", true).expect("set"));
+    assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
+    inbox.due("books").await;
+    assert_eq!(bodies(&inbox, "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_is_used_again_when_there_is_space() {
+    let folder = Folder::new("full-disk");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    damage(&inbox, |connection| {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).expect("set");
+    });
+    let large = "x".repeat(100_000);
+    assert_eq!(inbox.append(callback(&large)).await, Err(Unavailable::Full));
+    assert_eq!(inbox.check(), Err(Unavailable::Full));
+    settle_next(&inbox, "books", Settlement::Delivered).await;
+    damage(&inbox, |connection| {
+        connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).expect("set");
+    });
+    let Appended::Stored(id) = inbox.append(callback(&large)).await.expect("taken") else {
+        panic!("it was never stored")
+    };
+    assert_eq!(listed(&inbox, Filter::default()).await.last().map(|listed| listed.id), Some(id));
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_locks_refuses_until_it_is_free() {
+    let folder = Folder::new("locked");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let other = rusqlite::Connection::open(&folder.rules.path).expect("a database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
+    assert_eq!(inbox.check(), Err(Unavailable::Failed));
+    assert!(matches!(inbox.lease("books", 1).await, Err(Unavailable::Failed)), "what cannot be settled is not leased");
+    other.execute_batch("COMMIT").expect("free");
+    append_until_taken(&inbox, "two").await;
+    assert_eq!(bodies(&inbox, "books").await, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+    let folder = Folder::new("corrupt");
+    let inbox = folder.open();
+    let ids = || Ids { order: Some("a".to_owned()), ..Ids::default() };
+    let broken = store(&inbox, NewCallback { ids: ids(), ..callback("one") }).await;
+    store(&inbox, NewCallback { ids: ids(), ..callback("two") }).await;
+    drop(inbox);
+    rusqlite::Connection::open(&folder.rules.path)
+        .expect("a database")
+        .execute("UPDATE body SET sealed = substr(sealed, 2) WHERE id = ?1", [broken.row()])
+        .expect("damaged");
+    let inbox = folder.open();
+    assert!(bodies(&inbox, "books").await.is_empty(), "the second waits for the first");
+    inbox.due("books").await;
+    assert_eq!(bodies(&inbox, "books").await, ["two"]);
+    assert_eq!(inbox.0.shared.metrics.callbacks.corrupt.get(), 1);
+    let corrupt = listed(&inbox, Filter { state: Some(State::Corrupt), ..Filter::default() }).await;
+    assert_eq!(corrupt.iter().map(|listed| (listed.id, listed.state)).collect::<Vec<_>>(), [(broken, State::Corrupt)]);
+    assert_eq!(corrupt[0].deliveries[0].last.as_deref(), Some("unreadable"));
+    assert!(inbox.show(broken).await.expect("shown").expect("there").body.is_none());
+}
+
+#[tokio::test]
+async fn closing_writes_what_was_queued_and_refuses_the_rest() {
+    let folder = Folder::new("close");
+    let inbox = folder.open();
+    let appends: Vec<_> = (0..200)
+        .map(|number| {
+            let inbox = inbox.clone();
+            tokio::spawn(async move { inbox.append(callback(&number.to_string())).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    inbox.close();
+    let mut stored = 0;
+    for append in appends {
+        match append.await.expect("a task") {
+            Ok(_) => stored += 1,
+            Err(why) => assert_eq!(why, Unavailable::Closed),
+        }
+    }
+    assert_eq!(inbox.check(), Err(Unavailable::Closed));
+    drop(inbox);
+    assert_eq!(listed(&folder.open(), Filter::default()).await.len(), stored);
+}

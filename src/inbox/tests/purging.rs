@@ -1,0 +1,89 @@
+//! What goes by itself: delivered entries, by age and by size. What waits, is dead or in quarantine never does.
+//! The store never grows beyond its bound.
+
+use super::*;
+
+const DAY_MS: u64 = 86_400_000;
+
+async fn store_old(inbox: &Inbox, body: &str, days: u64) -> EntryId {
+    store(inbox, NewCallback { received_ms: clock::wall_millis() - days * DAY_MS, ..callback(body) }).await
+}
+
+#[tokio::test]
+async fn only_delivered_entries_go_by_age() {
+    let folder = Folder::new("age");
+    let inbox = folder.open();
+    store_old(&inbox, "delivered", 20).await;
+    settle_next(&inbox, "books", Settlement::Delivered).await;
+    let dead = store_old(&inbox, "dead", 20).await;
+    settle_next(&inbox, "books", Settlement::Bury { reason: "gone" }).await;
+    let waiting = store_old(&inbox, "waiting", 20).await;
+    let half = NewCallback { receivers: vec!["books".into(), "crm".into()], ..callback("half") };
+    let half = store(&inbox, NewCallback { received_ms: clock::wall_millis() - 20 * DAY_MS, ..half }).await;
+    settle_next(&inbox, "crm", Settlement::Delivered).await;
+    inbox.quarantine("calls", Bytes::from_static(b"?"), "digest", 10).await.expect("kept");
+    let young = store(&inbox, callback("young")).await;
+    for _ in 0..3 {
+        inbox.lease("books", 1).await.expect("leases");
+    }
+    drop(inbox);
+    let inbox = folder.open();
+    // The writer looks after what is old before it appends.
+    store(&inbox, NewCallback { receivers: Vec::new(), ..callback("next") }).await;
+    let mut left = listed(&inbox, Filter::default()).await.into_iter().map(|listed| listed.id);
+    assert_eq!(left.by_ref().take(3).collect::<Vec<_>>(), [dead, waiting, half]);
+    assert_eq!(left.count(), 3, "the quarantined one, {young} and the next");
+    assert_eq!(inbox.0.shared.metrics.callbacks.purged.get(), 1);
+}
+
+#[tokio::test]
+async fn delivered_entries_make_room_and_waiting_ones_never_do() {
+    let mut folder = Folder::new("size");
+    folder.rules.max_bytes = 2 << 20;
+    let inbox = folder.open();
+    let text = "x".repeat(14_000);
+    let waiting = store(&inbox, NewCallback { receivers: vec!["crm".into()], ..callback("waiting") }).await;
+    let used = || inbox.0.shared.metrics.callbacks.inbox_bytes.get();
+    for number in 0..300 {
+        let stored = inbox.append(callback(&format!("{number} {text}"))).await;
+        assert!(matches!(stored, Ok(Appended::Stored(_))), "{number}: {stored:?}");
+        settle_next(&inbox, "books", Settlement::Delivered).await;
+    }
+    assert!(used() <= 2 << 20, "{}", used());
+    assert!(inbox.0.shared.metrics.callbacks.purged.get() > 100);
+    assert_eq!(listed(&inbox, Filter::default()).await[0].id, waiting);
+
+    let mut stored = 0;
+    let refused = loop {
+        match inbox.append(callback(&format!("waits {stored} {text}"))).await {
+            Ok(_) => stored += 1,
+            Err(why) => break why,
+        }
+        assert!(stored < 300, "two megabytes do not hold three");
+    };
+    assert_eq!((refused, inbox.check()), (Unavailable::Full, Err(Unavailable::Full)));
+    let left = Filter { state: Some(State::Waiting), receiver: Some("books".to_owned()), ..Filter::default() };
+    assert_eq!(listed(&inbox, left).await.len(), stored, "nothing that waits was purged");
+    for _ in 0..10 {
+        settle_next(&inbox, "books", Settlement::Delivered).await;
+    }
+    while inbox.append(callback("at last")).await.is_err() {}
+}
+
+#[tokio::test]
+async fn a_source_keeps_its_newest_unopened_bodies() {
+    let folder = Folder::new("quarantine");
+    let inbox = folder.open();
+    for number in 0..5 {
+        inbox.quarantine("calls", Bytes::from(format!("unopened {number}")), "digest", 3).await.expect("kept");
+        inbox.quarantine("agents", Bytes::from_static(b"other"), "not_json", 1).await.expect("kept");
+    }
+    let of =
+        |source: &str| Filter { source: Some(source.to_owned()), state: Some(State::Quarantined), ..Filter::default() };
+    let kept = listed(&inbox, of("calls")).await;
+    assert_eq!(kept.len(), 3);
+    assert_eq!(kept[0].reason.as_deref(), Some("digest"));
+    assert_eq!(inbox.show(kept[0].id).await.expect("shown").expect("there").body.as_deref(), Some(&b"unopened 2"[..]));
+    assert_eq!(listed(&inbox, of("agents")).await.len(), 1);
+    assert!(bodies(&inbox, "books").await.is_empty(), "nobody gets them");
+}
