@@ -171,9 +171,9 @@ async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Receiv
         Length::Known(bytes) => bytes as usize,
         Length::Unknown => most.min(LARGE),
     };
-    // Twice: the body as it arrives, and what it is when it is open.
+    // The body as it arrives. What it is when it is open fits into the budget's other half, which answers of relays share.
     let admit = async |bytes: usize| {
-        let admitted = inbound.budget.admit(2 * bytes).await;
+        let admitted = inbound.budget.admit(bytes).await;
         admitted.map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })
     };
     let mut admitted = vec![admit(room).await?];
@@ -190,14 +190,15 @@ async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Receiv
             return Err(refuse(Fixed::TooLarge, Outcome::TooLarge));
         }
         if length > room {
-            let grown = (2 * length).min(most);
+            // In whole steps, because the budget rounds each of them up.
+            let grown = (2 * length).next_multiple_of(LARGE).min(most);
             admitted.push(admit(grown - room).await?);
             room = grown;
         }
         body.extend_from_slice(piece);
     }
     if let [all] = admitted.as_mut_slice() {
-        all.shrink(2 * body.len());
+        all.shrink(body.len());
     }
     Ok(Held { body: body.freeze(), admitted })
 }

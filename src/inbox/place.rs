@@ -42,3 +42,26 @@ impl Place {
     pub(super) const SENTENCE: &str = "the database at inbox.path is not the one that was opened: bring it back, mount its disk again, or \
          start the gateway anew";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_again_until_its_name_is_anothers() {
+        let folder = std::env::temp_dir().join(format!("place-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (path, away) = (folder.join("a"), folder.join("b"));
+        fs::write(&path, "").expect("written");
+        let place = Place::of(&path).expect("it is there");
+        fs::write(&path, "more").expect("written");
+        assert_eq!(place.check(), Ok(()));
+        fs::rename(&path, &away).expect("moved");
+        assert_eq!(place.check(), Err(Displaced));
+        fs::write(&path, "").expect("written");
+        assert_eq!(place.check(), Err(Displaced), "another file of the same name");
+        fs::rename(&away, &path).expect("moved back");
+        assert_eq!(place.check(), Ok(()));
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}
