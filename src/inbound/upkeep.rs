@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the certificate's files are read: two small files.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
-/// How often relays' receivers are looked up again, idle connections to them closed, and our certificates for them read.
+/// How often the names of relays' receivers are looked up again, and idle connections to them closed.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs beside the listener.
@@ -41,12 +41,12 @@ impl BackgroundService for Upkeep {
             ticks
         };
         let (mut look, mut read, mut refresh) = (every(LOOK_EVERY), every(READ_EVERY), every(REFRESH_EVERY));
-        let (mut complained, mut of_relays) = (None, None);
+        let mut complained = None;
         loop {
             tokio::select! {
                 _ = look.tick() => self.look(),
                 _ = read.tick() => self.read_certificate(&mut complained).await,
-                _ = refresh.tick() => self.refresh(&mut of_relays).await,
+                _ = refresh.tick() => self.refresh().await,
                 _ = shutdown.changed() => return,
             }
         }
@@ -92,15 +92,10 @@ impl Upkeep {
         }
     }
 
-    async fn refresh(&self, complained: &mut Option<String>) {
+    async fn refresh(&self) {
         for source in self.inbound.sources.all() {
-            let Mode::Relay(relay) = &source.mode else { continue };
-            if let Err(error) = relay.refresh().await {
-                let (source, error) = (&*source.name, error.to_string());
-                if complained.as_ref() != Some(&error) {
-                    tracing::warn!(source, "the receiver's identity: {error}; the former certificate is shown on");
-                    *complained = Some(error);
-                }
+            if let Mode::Relay(relay) = &source.mode {
+                relay.refresh().await;
             }
         }
     }
