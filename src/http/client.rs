@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::HttpPeer;
-use pingora_timeout::timeout;
 use rustls::pki_types::CertificateDer;
 
 use super::answer::{Answer, SendCause};
+use super::patience::within;
 use super::pool::Pool;
 use super::request::RequestHead;
 use super::wire::Wire;
@@ -336,7 +336,7 @@ impl Sending {
             let last = slices.is_empty();
             let step = async { if last { self.wire.flush().await } else { self.wire.write_some(&mut slices).await } };
             // The time is for one write, not for the body: a slow line is no failure, a stuck one is.
-            match timeout(self.timeouts.write, step).await {
+            match within(self.timeouts.write, step).await {
                 Ok(Ok(())) if last => return Ok(()),
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => break SendCause::Closed,

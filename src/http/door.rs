@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pingora::protocols::Stream;
-use pingora::protocols::l4::stream::Stream as TransportStream;
 use pingora_timeout::timeout;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::line::Line;
 use super::tls::Tls;
 
 /// The rules of a public listener.
@@ -36,7 +36,7 @@ pub(super) struct Door {
 
 /// A connection that may stay, and what it takes up while it does.
 pub(super) struct Visitor {
-    stream: TransportStream,
+    stream: TcpStream,
     /// Where it comes from.
     pub(super) peer: IpAddr,
     place: Place,
@@ -65,7 +65,7 @@ impl Door {
             let (stream, peer) = socket.accept().await?;
             stream.set_nodelay(true)?;
             let place = Place { _slot: slot, _seat: None };
-            return Ok(Some(Visitor { stream: stream.into(), peer: peer.ip().to_canonical(), place }));
+            return Ok(Some(Visitor { stream, peer: peer.ip().to_canonical(), place }));
         };
         let (stream, peer) = socket.accept().await?;
         let peer = peer.ip().to_canonical();
@@ -79,17 +79,17 @@ impl Door {
             }
         };
         stream.set_nodelay(true)?;
-        Ok(Some(Visitor { stream: stream.into(), peer, place: Place { _slot: slot, _seat: seat } }))
+        Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: seat } }))
     }
 
     /// Shakes hands where TLS is asked for; `None` when that failed or took longer than `allowed`.
-    pub(super) async fn open(&self, visitor: Visitor, allowed: Duration) -> Option<(Stream, Place)> {
+    pub(super) async fn open(&self, visitor: Visitor, allowed: Duration) -> Option<(Line, Place)> {
         let Visitor { stream, place, .. } = visitor;
         match self.public.as_ref().and_then(|public| public.tls.as_ref()) {
-            None => Some((Box::new(stream), place)),
+            None => Some((Line::Tcp(stream), place)),
             // A failure is a stranger's and says nothing that an operator could mend, so it is not logged.
-            Some(tls) => match timeout(allowed, tls.shake_hands(stream)).await {
-                Ok(Some(stream)) => Some((stream, place)),
+            Some(tls) => match timeout(allowed, tls.shake_hands(stream.into())).await {
+                Ok(Some(stream)) => Some((Line::Other(stream), place)),
                 _ => None,
             },
         }

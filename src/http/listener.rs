@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::protocols::Stream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 // Tokio's timers wake their own runtime by a system call each time one is set; these do not.
@@ -23,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use super::door::{Door, Public};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
+use super::line::Line;
 use super::session::{NoRequest, Session};
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
@@ -138,9 +138,9 @@ impl<A: App> Service for Listener<A> {
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let peer = visitor.peer;
-                        let Some((stream, place)) = door.open(visitor, rules.header_timeout).await else { return };
+                        let Some((line, place)) = door.open(visitor, rules.header_timeout).await else { return };
                         drop(door);
-                        converse(&app, stream, peer, rules, &drain).await;
+                        converse(&app, line, peer, rules, &drain).await;
                         drop(place);
                     });
                 }
@@ -176,8 +176,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
-async fn converse<A: App>(app: &Arc<A>, stream: Stream, peer: IpAddr, rules: Rules, drain: &Drain) {
-    let (mut session, mut request) = (Session::new(stream, rules.write_timeout), Request::new());
+async fn converse<A: App>(app: &Arc<A>, line: Line, peer: IpAddr, rules: Rules, drain: &Drain) {
+    let (mut session, mut request) = (Session::new(line, rules.write_timeout), Request::new());
     let mut allowed = rules.header_timeout;
     let mut draining = pin!(drain.begun());
     loop {

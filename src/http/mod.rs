@@ -9,6 +9,7 @@ pub(crate) mod door;
 mod framing;
 pub(crate) mod head;
 pub(crate) mod headers;
+mod line;
 pub(crate) mod listener;
 mod patience;
 mod pool;

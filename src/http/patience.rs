@@ -1,15 +1,33 @@
-//! How long a connection may be silent, at the price of one timer for its whole life.
+//! How long a connection may be silent, at the price of one timer for its whole life; and how long one step may take, at
+//! the price of none while it does not wait.
 //!
 //! A timer for each wait costs more than the wait: two allocations, a lock, and a system call to wake the
 //! runtime. Here the timer stays armed while its deadline moves, and looks at the clock only when it fires.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
+use pingora_timeout::timeout;
 use tokio::time::Sleep;
 
 use crate::clock::{self, Instant};
+
+/// The step was not over in time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Late;
+
+/// Does a step within `allowed`. Its time begins when it has to wait; a step that need not, as nearly all do, never looks
+/// at the clock.
+pub(super) async fn within<T>(allowed: Duration, step: impl Future<Output = T>) -> Result<T, Late> {
+    let mut step = pin!(step);
+    match poll_fn(|cx| Poll::Ready(step.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(allowed, step).await.map_err(|_| Late),
+    }
+}
 
 /// The silence of one connection.
 #[derive(Default)]
@@ -45,11 +63,16 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::time::advance;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_step_ends_in_time_or_is_late() {
+        assert_eq!(within(Duration::ZERO, async { 1 }).await, Ok(1));
+        assert_eq!(within(Duration::from_secs(3600), tokio::task::yield_now()).await, Ok(()));
+        assert_eq!(within(Duration::from_millis(1), std::future::pending::<()>()).await, Err(Late));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_silence_has_the_whole_time() {

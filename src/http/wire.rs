@@ -8,7 +8,6 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -17,11 +16,10 @@ use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use pingora::protocols::Stream;
-// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
-use pingora_timeout::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::patience::Patience;
+use super::line::Line;
+use super::patience::{Patience, within};
 
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
@@ -31,7 +29,7 @@ const KEPT_ROOM: usize = 32 * 1024;
 
 /// A stream, with what was read ahead.
 pub(crate) struct Wire {
-    inner: Stream,
+    inner: Line,
     written: u64,
     /// Whether this is the asking side, where an answer may arrive while a write is stuck.
     asks: bool,
@@ -44,7 +42,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// For the answering side.
-    pub(crate) fn downstream(inner: Stream) -> Self {
+    pub(crate) fn downstream(inner: Line) -> Self {
         Self {
             inner,
             written: 0,
@@ -58,7 +56,7 @@ impl Wire {
 
     /// For the asking side.
     pub(crate) fn upstream(inner: Stream) -> Self {
-        Self { asks: true, ..Self::downstream(inner) }
+        Self { asks: true, ..Self::downstream(Line::Other(inner)) }
     }
 
     /// Bytes handed to the connection below since this wire was made or restarted. Zero proves that nothing left.
@@ -109,7 +107,7 @@ impl Wire {
         let read = Pin::new(&mut self.inner).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
         let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         read.is_pending()
-            && matches!(recv(self.inner.id() as RawFd, &mut [0], peek), Err(Errno::EAGAIN | Errno::ENOTSOCK))
+            && matches!(recv(self.inner.descriptor(), &mut [0], peek), Err(Errno::EAGAIN | Errno::ENOTSOCK))
     }
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`]; with `None` none does.
@@ -209,7 +207,7 @@ impl Wire {
                 self.ahead.clear();
             }
         };
-        let _ = timeout(allowed, rest).await;
+        let _ = within(allowed, rest).await;
     }
 }
 
@@ -246,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn what_left_is_counted() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let mut wire = Wire::downstream(Box::new(near));
+        let mut wire = Wire::downstream(Line::Other(Box::new(near)));
         assert_eq!(wire.written(), 0);
         write(&mut wire, &[b"head ", b"body"]).await.expect("written");
         assert_eq!(wire.written(), 9);
@@ -267,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_peer_says_while_nobody_asks_is_kept_and_its_end_is_noticed() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut wire = Wire::downstream(Box::new(near));
+        let mut wire = Wire::downstream(Line::Other(Box::new(near)));
         far.write_all(b"GET ").await.expect("sent");
         let mut context = Context::from_waker(Waker::noop());
         assert!(wire.poll_ended(&mut context).is_pending());
@@ -296,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_little_at_a_time_still_gets_every_byte_once() {
         let (near, mut far) = tokio::io::duplex(3);
-        let mut wire = Wire::downstream(Box::new(near));
+        let mut wire = Wire::downstream(Line::Other(Box::new(near)));
         let body = vec![b'b'; 20_000];
         let writer = async {
             write(&mut wire, &[b"0123456789", &body]).await.expect("written");

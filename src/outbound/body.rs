@@ -152,9 +152,12 @@ async fn seal_body(
         if declared.is_none() && before <= DOUBLES && plain > DOUBLES {
             sealer.expect(rules.max_body);
         }
+        // Waiting for the program is no phase.
         record.skip();
         sealer.push(piece);
-        record.lap(Phase::Seal);
+        if !session.is_body_done() {
+            record.lap(Phase::Seal);
+        }
     }
     let sealed = sealer.finish();
     record.lap(Phase::Seal);

@@ -14,7 +14,7 @@ use super::login;
 use super::receive::receive;
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
-use super::stop::{Stop, unless_gone};
+use super::stop::{Stop, at_once, unless_gone};
 use crate::clock;
 use crate::http::head::Request;
 use crate::http::session::Session;
@@ -39,12 +39,17 @@ pub(super) async fn carry<'a>(
     }
 
     // 2. Admit: memory first, then the body.
-    let admitted = outbound
-        .budget
-        .admit(body::room(&received, &outbound.rules))
-        .await
-        .map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
-    record.lap(Phase::LimitWait);
+    let mut admission = pin!(outbound.budget.admit(body::room(&received, &outbound.rules)));
+    let admitted = match at_once(admission.as_mut()).await {
+        Some(admitted) => admitted,
+        None => {
+            let admitted = admission.await;
+            record.lap(Phase::LimitWait);
+            admitted
+        }
+    };
+    let admitted =
+        admitted.map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
 
     // 3. Collect and seal, as it arrives.
     let Collected { outgoing, mut admitted, rest } =
@@ -57,12 +62,19 @@ pub(super) async fn carry<'a>(
         let token = match &received.operation.auth {
             Auth::Token(family) => {
                 let tokens = received.account.tokens(*family);
-                let token = unless_gone(session, pin!(tokens.current())).await?;
+                let mut current = pin!(tokens.current());
+                let token = match at_once(current.as_mut()).await {
+                    Some(token) => token,
+                    None => {
+                        let token = unless_gone(session, current).await?;
+                        record.lap(Phase::Token);
+                        token
+                    }
+                };
                 Some(token.map_err(|unavailable| tokenless(unavailable, tokens.held().err(), record))?)
             }
             _ => None,
         };
-        record.lap(Phase::Token);
 
         let answer = if rest.is_some() {
             exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?

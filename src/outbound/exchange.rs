@@ -87,7 +87,10 @@ pub(super) async fn stream(
 
 async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
     let connected = received.account.client.connect(fresh, record.looked()).await;
-    record.lap(Phase::Connect);
+    // One from the pool is there without waiting.
+    if !connected.as_ref().is_ok_and(Connection::reused) {
+        record.lap(Phase::Connect);
+    }
     match connected {
         Ok(connection) => {
             let outcome = if connection.reused() { ConnectionOutcome::Reused } else { ConnectionOutcome::New };

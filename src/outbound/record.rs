@@ -19,7 +19,8 @@ use crate::reply::{Fault, Refusal, Sent};
 /// replaced, so that it always names a log line here.
 pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
 
-/// The parts of a call whose time is told apart.
+/// The parts of a call whose time is told apart. One that did not have to wait took no time: a look at the clock costs more
+/// than a look at a token that is there, and what that took counts as a part of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Waiting for admission.

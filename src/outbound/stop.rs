@@ -2,7 +2,9 @@
 //!
 //! It decides nothing; each step says why it stops.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use crate::http::session::Session;
 use crate::reply::{Refusal, Reply};
@@ -27,6 +29,15 @@ impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refuse(refusal.into())
     }
+}
+
+/// What a step brings that need not wait; `None`, and then it goes on where it was left, when it has to.
+pub(super) async fn at_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Does something that the program waits for, as long as it is there. The work comes first: it is given up only while

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{Method, StatusCode};
-use pingora::protocols::Stream;
-// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
-use pingora_timeout::timeout;
 
 use super::framing::{BadFraming, Framing, Next};
 use super::head::{HeadEnd, HeaderFault, Length, Request};
+use super::line::Line;
+use super::patience::within;
 use super::response::ResponseHead;
 use super::wire::Wire;
 use crate::clock;
@@ -91,9 +90,9 @@ enum Answering {
 
 impl Session {
     /// `write_timeout` is for each [`Session::write`].
-    pub(super) fn new(stream: Stream, write_timeout: Duration) -> Self {
+    pub(super) fn new(line: Line, write_timeout: Duration) -> Self {
         Self {
-            wire: Wire::downstream(stream),
+            wire: Wire::downstream(line),
             write_timeout,
             room: SMALL_READ,
             body: Framing::Done,
@@ -136,7 +135,7 @@ impl Session {
         let mut end = HeadEnd::default();
         let length = match self.find_end(&mut end)? {
             Some(length) => length,
-            None => match timeout(allowed, self.await_end(&mut end, limit)).await {
+            None => match within(allowed, self.await_end(&mut end, limit)).await {
                 Ok(length) => length?,
                 Err(_) => return Err(HeaderFault::TooSlow.into()),
             },
@@ -255,7 +254,7 @@ impl Session {
                 }
             }
         };
-        timeout(allowed, read).await.unwrap_or(false)
+        within(allowed, read).await.unwrap_or(false)
     }
 
     /// Ends when the program is gone, which cannot be seen before its body was read. What it sends meanwhile is kept: it
@@ -373,7 +372,7 @@ impl Session {
             }
             wire.flush().await
         };
-        let sent = timeout(*write_timeout, all).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let sent = within(*write_timeout, all).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if sent.is_err() {
             self.answer = Answering::Broken;
             self.keeps_alive = false;
@@ -430,3 +429,6 @@ impl From<HeaderFault> for NoRequest {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;
