@@ -12,7 +12,7 @@ GATEWAY := target/debug/airudder-gateway
 SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KEY=0123456789abcdef
 
 help:
-	@echo "make demo         a simulated platform, the gateway, four calls (builds first; a few minutes the first time)"
+	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
 	@echo "make bench        the envelope beside OpenSSL (release build)"

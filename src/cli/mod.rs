@@ -39,7 +39,7 @@ enum Command {
     Inbox(Box<inbox::Args>),
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
     Simulate(Box<simulate::Args>),
-    /// Show four calls against a simulated platform, with what went over the wire.
+    /// Show four calls against a simulated platform and the callback that follows, with what went over the wire.
     Demo {
         /// Go on listening on the ports of conf/demo.toml afterwards, until Ctrl-C.
         #[arg(long)]

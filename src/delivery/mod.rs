@@ -71,23 +71,15 @@ impl Delivery {
         }
         while asked.join_next().await.is_some() {}
     }
-}
 
-/// Shows new client certificates once their files have changed; a broken pair keeps the former one and is told once.
-async fn reread(lane: &Lane, complained: &mut Option<String>) {
-    let receiver = lane.receiver();
-    match lane.target.client.reread_identity().await {
-        Ok(replaced) => {
-            *complained = None;
-            if replaced {
-                tracing::info!(receiver, "the client certificate was replaced");
-            }
-        }
-        Err(error) => {
-            let error = error.to_string();
-            if complained.as_ref() != Some(&error) {
-                tracing::warn!(receiver, "identity: {error}; the former certificate is shown on");
-                *complained = Some(error);
+    /// Shows new client certificates once their files have changed.
+    async fn reread(&self) {
+        for lane in &self.lanes {
+            let receiver = lane.receiver();
+            match lane.target.client.reread_identity().await {
+                Ok(true) => tracing::info!(receiver, "the client certificate was replaced"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(receiver, "identity: {error}; the former certificate is shown on"),
             }
         }
     }
@@ -105,16 +97,12 @@ impl BackgroundService for Delivery {
             });
         }
         let (mut sweep, mut resolve) = (interval(SWEEP_EVERY), interval(RESOLVE_EVERY));
-        let (mut read, mut complained) = (interval(READ_EVERY), vec![None; self.lanes.len()]);
+        let mut read = interval(READ_EVERY);
         loop {
             tokio::select! {
                 _ = sweep.tick() => self.lanes.iter().for_each(|lane| lane.target.client.sweep()),
                 _ = resolve.tick() => self.resolve().await,
-                _ = read.tick() => {
-                    for (lane, complained) in self.lanes.iter().zip(&mut complained) {
-                        reread(lane, complained).await;
-                    }
-                }
+                _ = read.tick() => self.reread().await,
                 _ = shutdown.changed() => return,
             }
         }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -30,6 +30,8 @@ const EARLY_ANSWER: Duration = Duration::from_secs(2);
 pub(crate) struct Client {
     /// Replaced as a whole when the files behind it have changed.
     connector: RwLock<Arc<Connector>>,
+    /// What was last said to be wrong with those files.
+    told: Mutex<Option<IdentityError>>,
     pool: Pool,
     upstream: Upstream,
     timeouts: Timeouts,
@@ -87,6 +89,7 @@ impl Client {
                 identity.cloned(),
                 identity.and_then(|identity| identity.read().ok()).map(|pair| pair.chain).unwrap_or_default(),
             ))),
+            told: Mutex::default(),
             pool: Pool::new(timeouts.idle),
             upstream,
             timeouts,
@@ -123,18 +126,25 @@ impl Client {
     /// Reads the certificate's files again and shows what is new from the next connection on. Whether something was.
     ///
     /// # Errors
-    /// What is wrong with the files; the former certificate is shown on.
+    /// What is wrong with the files, once for each thing that is; the former certificate is shown on.
     pub(crate) async fn reread_identity(&self) -> Result<bool, IdentityError> {
         let shown = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(identity) = shown.identity.clone() else { return Ok(false) };
         let read = move || {
-            let chain = identity.read()?.chain;
-            let changed = chain != shown.chain;
-            Ok(changed.then(|| Connector::new(shown.ca.clone(), shown.identity.clone(), chain)))
+            let pair = identity.read()?;
+            let changed = pair.chain != shown.chain;
+            Ok(changed.then(|| Connector::new(shown.ca.clone(), Some(identity), pair.chain)))
         };
         // Files may change between two looks at them; one that does not fit then is seen at the next look.
         let Ok(read) = tokio::task::spawn_blocking(read).await else { return Ok(false) };
-        let Some(connector) = read? else { return Ok(false) };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = match read {
+            Ok(read) => read,
+            Err(error) if told.as_ref() == Some(&error) => return Ok(false),
+            Err(error) => return Err(told.insert(error).clone()),
+        };
+        *told = None;
+        let Some(connector) = read else { return Ok(false) };
         *self.connector.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(connector);
         Ok(true)
     }

@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(4);
 
 /// The way to one receiver.
 pub(crate) struct Relay {
+    /// Name of the receiver.
+    receiver: String,
     client: Client,
     target: String,
     /// The configured headers, as lines.
@@ -55,6 +57,7 @@ impl Relay {
         }
         let ca = receiver.ca.as_deref().map(Path::new);
         Self {
+            receiver: receiver.name.clone(),
             client: Client::presenting(receiver.upstream.clone(), ca, receiver.identity.as_ref(), timeouts),
             target: receiver.target.clone(),
             headers,
@@ -120,11 +123,18 @@ impl Relay {
         Ok(Relayed { status, content_type, signed: None, body: Bytes::from(body) })
     }
 
-    /// Looks the receiver's name up again, and closes idle connections that nobody will use. To be called now and then.
+    /// Looks the receiver's name up again, closes idle connections that nobody will use, and shows a client certificate
+    /// whose files have changed. To be called now and then.
     pub(super) async fn refresh(&self) {
         // On a failure the known addresses stay, and the next callback shows whether they still serve.
         let _ = self.client.resolve().await;
         self.client.sweep();
+        let receiver = self.receiver.as_str();
+        match self.client.reread_identity().await {
+            Ok(true) => tracing::info!(receiver, "the client certificate was replaced"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(receiver, "identity: {error}; the former certificate is shown on"),
+        }
     }
 }
 

@@ -75,8 +75,8 @@ impl Sample {
     }
 }
 
-/// One try of a callback.
-#[derive(Debug, Clone)]
+/// One try of a callback. `Debug` shows sizes only.
+#[derive(Clone)]
 pub struct CallbackTry {
     /// Number of the callback, from 1 in the order they were asked for; its copies share it.
     pub callback: u64,
@@ -84,6 +84,10 @@ pub struct CallbackTry {
     pub copy: u32,
     /// Which try of that copy, from 1.
     pub attempt: u32,
+    /// The body as it went over the wire: ciphertext, if it was sealed.
+    pub sent: Bytes,
+    /// The `Signed` header; `None` when it was not sealed.
+    pub signed: Option<String>,
     /// When it was sent, since the start of the simulator.
     pub at: Duration,
     /// How long it took until its answer, or until it was given up.
@@ -101,6 +105,21 @@ impl CallbackTry {
     /// Whether the platform takes it for acknowledged: HTTP 200 and nothing else.
     pub fn acknowledged(&self) -> bool {
         self.status() == Some(200)
+    }
+}
+
+impl fmt::Debug for CallbackTry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackTry")
+            .field("callback", &self.callback)
+            .field("copy", &self.copy)
+            .field("attempt", &self.attempt)
+            .field("sent_len", &self.sent.len())
+            .field("sealed", &self.signed.is_some())
+            .field("at", &self.at)
+            .field("took", &self.took)
+            .field("answer", &self.answer)
+            .finish()
     }
 }
 
@@ -172,7 +191,17 @@ mod tests {
             body: "canary".into(),
             opened: Some("canary".into()),
         };
-        let printed = format!("{callback:?} {answer:?}");
+        let tried = CallbackTry {
+            callback: 1,
+            copy: 1,
+            attempt: 1,
+            sent: "canary".into(),
+            signed: Some("canary".into()),
+            at: Duration::ZERO,
+            took: Duration::ZERO,
+            answer: Ok(answer),
+        };
+        let printed = format!("{callback:?} {tried:?}");
         assert!(!printed.contains("canary"), "{printed}");
         assert!(printed.contains("body_len: 6"), "{printed}");
     }

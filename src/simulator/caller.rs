@@ -43,6 +43,9 @@ struct Inner {
     since: Instant,
     numbers: AtomicU64,
     tries: Mutex<VecDeque<CallbackTry>>,
+    /// Where the callbacks of created tasks go.
+    url: Mutex<Option<String>>,
+    seal: bool,
     changes: watch::Sender<u64>,
     stop: watch::Receiver<bool>,
 }
@@ -67,15 +70,29 @@ impl Caller {
             since: clock::now(),
             numbers: AtomicU64::new(1),
             tries: Mutex::default(),
+            url: Mutex::default(),
+            seal: options.seal_callbacks,
             changes,
             stop,
         };
         let caller = Self(Arc::new(inner));
         // Said at the start, and not by the first task a program creates.
         if let Some(url) = &options.callback_url {
-            caller.check(&Callback { sealed: options.seal_callbacks, ..Callback::new(url, Bytes::new()) })?;
+            caller.call_back_to(url)?;
         }
         Ok(caller)
+    }
+
+    /// Where the callbacks of tasks go that are created from now on.
+    pub(super) fn call_back_to(&self, url: &str) -> io::Result<()> {
+        self.check(&Callback { sealed: self.0.seal, ..Callback::new(url, Bytes::new()) })?;
+        *lock(&self.0.url) = Some(url.to_owned());
+        Ok(())
+    }
+
+    /// What [`Caller::call_back_to`] said last.
+    pub(super) fn url(&self) -> Option<String> {
+        lock(&self.0.url).clone()
     }
 
     /// Whether this can be sent at all: a good URL, and a cipher if it is to be sealed.
@@ -124,11 +141,16 @@ impl Caller {
             if attempt > 1 {
                 tokio::time::sleep(self.0.minute).await;
             }
+            let (at, took, answer) = self.try_once(target, body.clone(), signed.as_ref()).await;
             let tried = CallbackTry {
                 callback: number,
                 copy,
                 attempt,
-                ..self.try_once(target, body.clone(), signed.as_ref()).await
+                sent: body.clone(),
+                signed: signed.as_ref().map(|signed| signed.as_str().to_owned()),
+                at,
+                took,
+                answer,
             };
             self.record(tried.clone());
             let acknowledged = tried.acknowledged();
@@ -140,13 +162,19 @@ impl Caller {
         tries
     }
 
-    async fn try_once(&self, target: &Target, body: Bytes, signed: Option<&Signed>) -> CallbackTry {
+    /// When it was sent, how long it took, and what came of it.
+    async fn try_once(
+        &self,
+        target: &Target,
+        body: Bytes,
+        signed: Option<&Signed>,
+    ) -> (Duration, Duration, Result<CallbackAnswer, NoAnswer>) {
         // It is never closed, so there is nothing to do about an error.
         let _permit = self.0.at_once.acquire().await;
         let begun = clock::now();
         let answered = tokio::time::timeout(self.0.patience, target.post(body, signed)).await;
         let answer = answered.unwrap_or(Err(NoAnswer::TimedOut)).map(|answer| self.open(answer));
-        CallbackTry { callback: 0, copy: 0, attempt: 0, at: begun - self.0.since, took: clock::now() - begun, answer }
+        (begun - self.0.since, clock::now() - begun, answer)
     }
 
     /// An answer says itself whether it is sealed.

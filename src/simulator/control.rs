@@ -120,7 +120,7 @@ async fn call_back(platform: &Platform, body: Incoming) -> Answer {
         Err(answer) => return answer,
     };
     let refuse = |sentence: &str| Answer::failed(StatusCode::BAD_REQUEST, sentence);
-    let Some(url) = asked.url.or_else(|| platform.options.callback_url.clone()) else {
+    let Some(url) = asked.url.or_else(|| platform.caller.url()) else {
         return refuse("say \"url\", or start with --callback");
     };
     let text = match (asked.body, asked.sample) {

@@ -67,10 +67,10 @@ impl Dialled {
 
     /// Each answered call is told at once when it ended, the others together after the last redial.
     pub(super) fn call_back(self, options: &Options, caller: &Caller) {
-        let Some(url) = &options.callback_url else { return };
+        let Some(url) = caller.url() else { return };
         let send = |body: Value, after: Duration| {
             let body = Bytes::from(body.to_string());
-            let callback = Callback { sealed: options.seal_callbacks, ..Callback::new(url, body) };
+            let callback = Callback { sealed: options.seal_callbacks, ..Callback::new(url.as_str(), body) };
             // The URL was checked at the start; nobody waits for the outcome, which is on record.
             let _ = caller.send(callback, after);
         };

@@ -180,6 +180,14 @@ impl Simulator {
         self.platform().caller.send(callback, Duration::ZERO)?.await.map_err(io::Error::other)
     }
 
+    /// Where the callbacks of tasks go that are created from now on, in place of [`Options::callback_url`].
+    ///
+    /// # Errors
+    /// Those of [`Simulator::call_back`].
+    pub fn call_back_to(&self, url: &str) -> io::Result<()> {
+        self.platform().caller.call_back_to(url)
+    }
+
     /// Every try of every callback that has ended, in that order; at most [`Options::keep_requests`].
     pub fn callbacks(&self) -> Vec<CallbackTry> {
         self.platform().caller.tries()

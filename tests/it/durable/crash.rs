@@ -11,7 +11,7 @@ fn no_acknowledged_callback_is_lost_when_the_gateway_is_killed() {
     let (mut scene, mut acknowledged, mut total) = (Scene::new(), Vec::new(), 0);
     for round in 0..rounds {
         // The first start in a folder is killed as often as any other.
-        if random.below(10) == 0 {
+        if random.below(4) == 0 {
             (scene, acknowledged) = (Scene::new(), Vec::new());
         }
         let mut gateway = scene.start();
