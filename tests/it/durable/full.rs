@@ -38,7 +38,6 @@ fn a_full_disk_refuses_callbacks_until_there_is_space_again() {
     let ballast = scene.data().join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).expect("it fits");
     let mut gateway = scene.start();
-    scene.receive(&[], "before the disk is full");
     let load = Load::start(gateway.inbound.expect("it listens"), "full");
     load.until_refused();
     let before = load.acknowledged();
@@ -56,4 +55,22 @@ fn a_full_disk_refuses_callbacks_until_there_is_space_again() {
     let gateway = scene.start();
     scene.ask(&gateway, &acknowledged, "after the disk was full");
     scene.receive(&acknowledged, "after the disk was full");
+}
+
+#[test]
+fn a_disk_that_the_log_has_filled_needs_nobody_to_free_space() {
+    let scene = Scene::new();
+    // Room for what is stored, and not for the log of what is done to it.
+    let Some(_mounted) = Mounted::try_new(scene.data(), "6m") else {
+        println!("SKIPPED: mounting a tmpfs of its own needs root");
+        return;
+    };
+    let gateway = scene.start();
+    let load = Load::start(gateway.inbound.expect("it listens"), "log");
+    load.until_acknowledged(60);
+    let (acknowledged, _) = load.stop();
+    // Each delivery that its receiver refuses is written down, until the disk is full of that.
+    gateway.log_line(|line| line["message"] == "the disk of the inbox is full: free space on it");
+    scene.receive(&acknowledged, "after the log has filled the disk");
+    scene.ask(&gateway, &acknowledged, "after the log has filled the disk");
 }
