@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-delivery bench-memory bench-peers setup setup-test
+.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 
@@ -16,6 +16,8 @@ help:
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
 	@echo "make bench        the envelope beside OpenSSL (release build)"
+	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
+	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
@@ -71,3 +73,11 @@ bench-peers: setup
 	benches/peers/setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/peers/run
+
+bench-acknowledge: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/acknowledge
+
+bench-oracle: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/oracle

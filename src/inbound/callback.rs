@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Inbound;
 use super::answer::{Answer, Fixed, Relayed};
@@ -55,7 +55,8 @@ struct Received<'a> {
 /// A body that was read, and the memory it may take.
 struct Held {
     body: Bytes,
-    admitted: Admitted,
+    /// Never empty.
+    admitted: Vec<Admitted>,
 }
 
 /// Takes one callback.
@@ -91,7 +92,7 @@ pub(super) async fn take<'a>(
             record.kind = Some(opened.kind);
             match &received.source.mode {
                 Mode::Store(inbox, _) => append(inbox, &received, opened, record).await,
-                Mode::Relay(relay) => pass(inbound, relay, &received, opened, &held.admitted).await,
+                Mode::Relay(relay) => pass(inbound, relay, &received, opened, &held.admitted[0]).await,
             }
         }
         Err(Unopened(reason)) => {
@@ -160,27 +161,46 @@ fn receive<'a>(
     Ok(received)
 }
 
-/// Memory first, then the body.
+/// Memory first, then the body. One of unknown length gets its memory as it grows, or a few would reserve all there is.
 async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Received<'_>) -> Result<Held, Refused> {
     let refuse = |fixed: Fixed, outcome| Refused { answer: fixed.into(), outcome, reason: "-", moment: None };
-    let most = inbound.rules.max_body;
-    let expected = match received.length {
+    let (most, within) = (inbound.rules.max_body, inbound.rules.body_timeout);
+    let deadline = clock::now() + within;
+    let mut room = match received.length {
         Length::Known(bytes) if bytes > most as u64 => return Err(refuse(Fixed::TooLarge, Outcome::TooLarge)),
         Length::Known(bytes) => bytes as usize,
-        Length::Unknown => most,
+        Length::Unknown => most.min(LARGE),
     };
-    // The body as it arrives, and what it is when it is open.
-    let admitted = inbound.budget.admit(2 * expected).await;
-    let mut admitted =
-        admitted.map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })?;
-    let body = request.collect(most, inbound.rules.body_timeout).await.map_err(|unread| match unread {
-        Unread::TooLarge => refuse(Fixed::TooLarge, Outcome::TooLarge),
+    // The body as it arrives. What it is when it is open fits into the budget's other half, which answers of relays share.
+    let admit = async |bytes: usize| {
+        let admitted = inbound.budget.admit(bytes).await;
+        admitted.map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })
+    };
+    let mut admitted = vec![admit(room).await?];
+    let unread = |unread| match unread {
         Unread::TimedOut => refuse(Fixed::TimedOut, Outcome::TimedOut),
         Unread::Cut => refuse(Fixed::Unreadable, Outcome::Cut),
         Unread::Gone => Refused { answer: Answer::None, ..refuse(Fixed::Unreadable, Outcome::Cut) },
-    })?;
-    admitted.shrink(2 * body.len());
-    Ok(Held { body, admitted })
+    };
+    let mut body = BytesMut::with_capacity(room);
+    request.invite(within).await.map_err(unread)?;
+    while let Some(piece) = request.piece(deadline).await.map_err(unread)? {
+        let length = body.len() + piece.len();
+        if length > most {
+            return Err(refuse(Fixed::TooLarge, Outcome::TooLarge));
+        }
+        if length > room {
+            // In whole steps, because the budget rounds each of them up.
+            let grown = (2 * length).next_multiple_of(LARGE).min(most);
+            admitted.push(admit(grown - room).await?);
+            room = grown;
+        }
+        body.extend_from_slice(piece);
+    }
+    if let [all] = admitted.as_mut_slice() {
+        all.shrink(body.len());
+    }
+    Ok(Held { body: body.freeze(), admitted })
 }
 
 async fn open(received: &Received<'_>, body: Bytes) -> Result<Opened, Unopened> {

@@ -5,11 +5,11 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use pingora_timeout::timeout;
 
 use super::answer::Answer;
+use crate::clock::{self, Instant};
 use crate::http::head;
 use crate::http::headers::Twice;
 use crate::http::listener::After;
@@ -34,8 +34,6 @@ pub(super) enum Length {
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is longer than allowed.
-    TooLarge,
     /// It did not end in time.
     TimedOut,
     /// It ended early or is framed badly.
@@ -84,32 +82,20 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Reads the whole body of at most `most` bytes within a time that begins now.
-    pub(super) async fn collect(&mut self, most: usize, within: Duration) -> Result<Bytes, Unread> {
-        match timeout(within, self.read_body(most, within)).await {
-            Ok(read) => read,
-            Err(_) => Err(Unread::TimedOut),
-        }
+    /// Gets ready to read the body; a peer that waits to be asked for it is asked.
+    pub(super) async fn invite(&mut self, within: Duration) -> Result<(), Unread> {
+        self.session.invite(within).await.map_err(|_| Unread::Gone)
     }
 
-    async fn read_body(&mut self, most: usize, within: Duration) -> Result<Bytes, Unread> {
-        let mut body = match self.length() {
-            Length::Known(bytes) => BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(most).min(most)),
-            Length::Unknown => BytesMut::new(),
-        };
-        // The deadline around this is for the whole body; the session's own is for one wait and would be another.
-        self.session.invite(within).await.map_err(|_| Unread::Gone)?;
-        loop {
-            let piece = self.session.read_body().await.map_err(|fault| match fault {
-                BodyFault::TooSlow => Unread::TimedOut,
-                BodyFault::Incomplete => Unread::Cut,
-                BodyFault::Gone => Unread::Gone,
-            })?;
-            let Some(piece) = piece else { return Ok(body.freeze()) };
-            if body.len() + piece.len() > most {
-                return Err(Unread::TooLarge);
-            }
-            body.extend_from_slice(piece);
+    /// The next piece of the body, `None` at its end.
+    pub(super) async fn piece(&mut self, deadline: Instant) -> Result<Option<&[u8]>, Unread> {
+        // What is left for the whole body is the time for the next piece, so that a trickle does not prolong it.
+        let left = deadline.saturating_duration_since(clock::now());
+        match timeout(left, self.session.read_body()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(BodyFault::TooSlow)) | Err(_) => Err(Unread::TimedOut),
+            Ok(Err(BodyFault::Incomplete)) => Err(Unread::Cut),
+            Ok(Err(BodyFault::Gone)) => Err(Unread::Gone),
         }
     }
 

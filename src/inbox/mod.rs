@@ -12,6 +12,7 @@ mod lease;
 mod list;
 mod marks;
 mod opening;
+mod place;
 mod queue;
 mod reading;
 mod recovery;

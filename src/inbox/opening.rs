@@ -16,6 +16,7 @@ use super::entry::COUNTER_BITS;
 use super::filter::State;
 use super::health::Health;
 use super::lease::Desk;
+use super::place::Place;
 use super::queue::Queue;
 use super::reading::Reader;
 use super::vault::{Epoch, Keys, SALT, Vault};
@@ -47,9 +48,11 @@ pub(super) fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Met
     let vault = Arc::new(begin(&store.connection, Keys::new(&key, &rules.old_keys)).map_err(OpenError)?);
     // The database, its log and its key are files of this directory.
     key::sync_directory(path).map_err(|error| OpenError(unusable(path, &error)))?;
+    let place = Place::of(path).map_err(|error| OpenError(unusable(path, &error)))?;
 
     let shared = Arc::new(Shared {
         path: path.clone(),
+        place,
         retain: rules.retain,
         max_bytes: rules.max_bytes,
         queue: Queue::default(),

@@ -16,6 +16,7 @@ use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
 use super::health::Health;
 use super::lease::Desk;
+use super::place::{Displaced, Place};
 use super::queue::{Job, Next, Queue};
 use super::room::Room;
 use super::store::{Effects, Store, number};
@@ -33,6 +34,8 @@ const PURGE: usize = 256;
 /// What the threads share with the handle.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
+    /// The file that was opened under it.
+    pub(super) place: Place,
     /// How long a delivered entry is kept.
     pub(super) retain: Duration,
     /// Most bytes in use.
@@ -149,6 +152,12 @@ impl Writer {
                 .then(|| now_ms.saturating_sub(u64::try_from(self.shared.retain.as_millis()).unwrap_or(u64::MAX))),
         };
         match commit(store, &jobs, &purge, &mut self.room, now_ms) {
+            // What is in a file without a name is not found at the next start, so it was not kept.
+            Ok(_) if self.shared.place.check().is_err() => {
+                tracing::error!("{}", Place::SENTENCE);
+                self.fail();
+                jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
+            }
             Ok((outcomes, effects)) => {
                 // An empty one has nothing to sync.
                 if !jobs.is_empty() || effects.purged > 0 {
@@ -227,7 +236,10 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        match schema::open(&self.shared.path).map_err(recovery::sentence).and_then(recovery::take_over) {
+        // Before anything is opened, or an empty database would be made in its place.
+        let is_there = self.shared.place.check().map_err(|Displaced| Place::SENTENCE.to_owned());
+        let opened = is_there.and_then(|()| schema::open(&self.shared.path).map_err(recovery::sentence));
+        match opened.and_then(recovery::take_over) {
             Ok(store) => {
                 self.store = Some(store);
                 self.reopen_after = REOPEN.0;

@@ -189,3 +189,28 @@ fn a_connection_that_says_nothing_is_closed() {
     let mut nothing = Vec::new();
     assert_eq!(silent.stream().read_to_end(&mut nothing).ok(), Some(0));
 }
+
+#[test]
+fn a_callback_without_memory_is_503_until_there_is_some() {
+    let inbound = "max_body = \"512KiB\"\nmemory = \"1MiB\"".into();
+    let gateway = Setting { inbound, ..Setting::default() }.start();
+    let chunked = |size: usize| {
+        let body = json(size);
+        let request = format!("{}{size:x}\r\n{body}\r\n0\r\n\r\n", head("Transfer-Encoding: chunked\r\n"));
+        platform(&gateway).send(request).answer()
+    };
+    // One that grows takes what it needs, and gives it back.
+    for _ in 0..3 {
+        assert_acknowledged(&chunked(512 * 1024));
+    }
+    assert_eq!(gateway.metric("memory_in_use_bytes"), 0.0);
+    // Somebody announces all there is and does not send it.
+    let mut hoards = platform(&gateway);
+    hoards.send(head("Content-Length: 524288\r\n"));
+    gateway.until(|gateway| gateway.metric("memory_in_use_bytes") > 0.0);
+    let answer = platform(&gateway).post(PATH, "{}");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
+    assert_acknowledged(&hoards.send(json(524_288)).answer());
+    assert_acknowledged(&platform(&gateway).post(PATH, "{}"));
+    assert_eq!(ended(&gateway, "unavailable"), 1.0);
+}

@@ -97,3 +97,34 @@ fn scripted_login_refused() -> String {
         line.end();
     })
 }
+
+#[test]
+fn a_folder_that_is_gone_is_503_until_it_is_back() {
+    let folder = Folder::new();
+    let gateway = Setting::default().start_in(&folder);
+    let plain = |text: &str| (String::new(), text.as_bytes().to_vec());
+    assert_acknowledged(&call_back(&mut platform(&gateway), &plain("{\"call_id\":\"before\"}")));
+    // Somebody moves it away: the open file could be written and synced still, and nobody would find it.
+    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
+    std::fs::rename(&data, &away).expect("moved");
+    for _ in 0..3 {
+        assert_eq!(call_back(&mut platform(&gateway), &plain("{\"call_id\":\"without\"}")).status, 503);
+    }
+    // An empty folder in its place is not it.
+    std::fs::create_dir(&data).expect("made");
+    assert_eq!(call_back(&mut platform(&gateway), &plain("{\"call_id\":\"without\"}")).status, 503);
+    gateway.log_line(|line| {
+        line["message"].as_str().is_some_and(|message| message.contains("not the one that was opened"))
+    });
+    assert!(!data.join("inbox.db").exists(), "and none is made there");
+    std::fs::remove_dir_all(&data).expect("removed");
+    std::fs::rename(&away, &data).expect("moved back");
+    until_taken(&gateway, &plain("{\"call_id\":\"after\"}"));
+    until_taken(&gateway, &plain("{\"call_id\":\"without\"}"));
+    stop_and_ask(gateway, &folder, async |inbox| {
+        for call in ["before", "without", "after"] {
+            let filter = Filter { call: Some(call.into()), ..Filter::default() };
+            assert_eq!(shown(inbox, filter).await.len(), 1, "{call}");
+        }
+    });
+}
