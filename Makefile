@@ -15,7 +15,7 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
-	@echo "make bench        the envelope beside OpenSSL, the inbox beside bare SQLite (release build)"
+	@echo "make bench        the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
@@ -26,10 +26,13 @@ help:
 setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
-# OpenSSL is the reference that the envelope is tested against; it is no part of the gateway.
+# OpenSSL is the reference that the envelope is tested against, and Python's requests the library of an existing client;
+# neither is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
+	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
+	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
 
 .PHONY: install
 install:
@@ -61,6 +64,7 @@ test-crash: setup-test
 bench: setup-test
 	cargo bench --locked --bench envelope
 	cargo bench --locked --bench inbox
+	cargo bench --locked --bench programs
 
 bench-delivery: setup
 	cargo build --locked --release --bin airudder-gateway

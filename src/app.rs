@@ -28,9 +28,9 @@ use crate::limit::Budget;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
-use crate::outbound::program::Programs;
 use crate::outbound::record::CallSeries;
 use crate::outbound::route::Routes;
+use crate::program::Programs;
 use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
 
 /// How often idle connections are looked at, so that one the platform closed does not stay half open.
@@ -93,7 +93,7 @@ impl Gateway {
             access: Access::new(&config.admin),
         };
         let outbound = Outbound {
-            programs: Programs::new(&config.programs),
+            programs: Programs::try_new(&config.programs, &rules.tokens, clock::now()).map_err(StartError)?,
             routes: Routes::try_new(&config.operations).map_err(StartError)?,
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
@@ -177,7 +177,8 @@ fn unbound(name: &str, address: SocketAddr, error: &std::io::Error) -> StartErro
 /// # Errors
 /// One sentence that says what to do.
 pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError> {
-    Routes::try_new(&config.operations).map_err(StartError)?;
+    let routes = Routes::try_new(&config.operations).map_err(StartError)?;
+    routes.check_allowed(&config.programs).map_err(StartError)?;
     config
         .accounts
         .iter()

@@ -1,7 +1,8 @@
 //! The only place that asks what time it is.
 //!
 //! Monotonic time measures and expires things, so that a jump of the wall clock can neither revive nor
-//! kill a token. Wall time only labels what people and Prometheus read. It never sleeps.
+//! kill a token of the platform. Wall time labels what people and Prometheus read, and ends what has to outlive this
+//! process: gateway tokens. It never sleeps.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,7 @@
 //! airudder-gateway: one door between a company's programs and the AI Rudder calling platform.
 //!
-//! **Outbound**, a program calls in plain HTTP and JSON: `outbound` receives the call, admits it
-//! (`limit`), seals it (`envelope`), adds the account's token (`token`), exchanges it with the platform
+//! **Outbound**, a program calls in plain HTTP and JSON: `outbound` receives the call, knows whose it is (`program`), admits
+//! it (`limit`), seals it (`envelope`), adds the account's token (`token`), exchanges it with the platform
 //! (`http`), opens and judges the answer, and hands it back; what the gateway answers itself stands in one
 //! table (`reply`).
 //!
@@ -25,6 +25,7 @@ mod outbound;
 
 pub mod inbox;
 mod limit;
+pub mod program;
 pub mod reply;
 pub mod token;
 

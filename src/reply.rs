@@ -104,7 +104,15 @@ refusals! {
     /// `X-Gateway-Account` names no account.
     UnknownAccount = "unknown_account" 400 No Program "X-Gateway-Account names no configured account; leave it out or use a name from the gateway's configuration.";
     /// Programs are configured and this is none of them.
-    UnknownProgram = "unknown_program" 401 No Program "No configured program has this X-Gateway-Key; send the key that the gateway's operator issued.";
+    UnknownProgram = "unknown_program" 401 No Program "The call shows neither a gateway token nor a known X-Gateway-Key; log in with the key pair that the gateway's operator issued.";
+    /// A token that was not given to this program, or no longer counts.
+    TokenInvalid = "token_invalid" 401 No Program "The token in Authorization is none that the gateway gave, or the key pair has changed since; log in again.";
+    /// A token whose time is over.
+    TokenExpired = "token_expired" 401 No Program "The gateway token is over; log in again.";
+    /// A login with another pair than a program has.
+    LoginRefused = "login_refused" 401 No Program "APPKey or APPSecret is missing or wrong; send the key pair that the gateway's operator issued.";
+    /// The program is known and may not do this.
+    OperationNotAllowed = "operation_not_allowed" 403 No Program "This program may not use this operation; ask the gateway's operator to add it to the program's operations.";
     /// CONNECT or TRACE.
     MethodRefused = "method_refused" 405 No Program "The gateway does not forward CONNECT or TRACE; use another method.";
     /// The header was not complete in time.
@@ -150,11 +158,14 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// A fixed sentence that narrows the message down.
     pub detail: Option<&'static str>,
+    /// The `code` of the call centre's answers where it has one of its own for this, in place of the status. Its clients
+    /// look there.
+    pub call_centre_code: Option<u16>,
 }
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, retry_after: None, detail: None }
+        Self { refusal, retry_after: None, detail: None, call_centre_code: None }
     }
 }
 
@@ -175,7 +186,7 @@ impl Reply {
             message.push('.');
         }
         let body = serde_json::json!({
-            "code": refusal.status(),
+            "code": self.call_centre_code.unwrap_or(refusal.status()),
             "status": refusal.word(),
             "message": message,
             "data": null,

@@ -1,28 +1,29 @@
 //! From the file as written to the checked value: defaults, bounds, names that must agree, warnings.
 //!
-//! Every refusal here says what to do. Accounts, operations and what is about callbacks have their own files.
+//! Every refusal here says what to do. Accounts, programs, operations and what is about callbacks have their own files.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::account::account;
-use super::bounds::{count, listen, name, named, positive, repeated, size};
+use super::bounds::{count, listen, positive, repeated, size};
 use super::callbacks::{Callbacks, callbacks};
 use super::error::Fault;
 use super::file::{self, File};
 use super::network::{collide, is_loopback};
 use super::operation::{distinct_routes, operation};
+use super::program::{distinct_credentials, program, signed, token_rules};
 use super::reference::Surroundings;
 use super::table::Given;
 use super::units::written_size;
-use super::{Account, Admin, Config, Log, LogFormat, Outbound, Program};
+use super::{Admin, Config, Log, LogFormat, Outbound};
 
 /// Decides over the whole file. Warnings stay with `around`; the caller puts them into the result.
 pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config, Fault> {
     let Some(given) = &file.outbound else {
         return Err(Fault::of_text("there is no [outbound]; add one with listen = \"127.0.0.1:8080\""));
     };
-    let outbound = outbound(&given.value)?;
+    let outbound = outbound(&given.value, around)?;
     let log = log(file)?;
     if file.accounts.is_empty() {
         return Err(Fault::of_text("there is no [[account]]; add one with name, app_key and app_secret"));
@@ -31,7 +32,8 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     unique("accounts are named", &file.accounts, &accounts, |account| account.name.as_str())?;
     let programs = each(&file.programs, |given| program(given, &accounts, around))?;
     unique("programs are named", &file.programs, &programs, |program| program.name.as_str())?;
-    distinct_keys(&file.programs, &programs)?;
+    distinct_credentials(&file.programs, &programs)?;
+    signed(&file.programs, &programs, &outbound.tokens)?;
     let operations = each(&file.operations, |given| operation(given, &accounts, around))?;
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
@@ -64,7 +66,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     })
 }
 
-fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
+fn outbound(written: &file::Outbound, around: &mut Surroundings<'_>) -> Result<Outbound, Fault> {
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;
     let seconds = Duration::from_secs;
@@ -99,6 +101,7 @@ fn outbound(written: &file::Outbound) -> Result<Outbound, Fault> {
         memory_wait: written.memory_wait.as_ref().map_or(seconds(5), |given| given.value),
         max_connections: count(written.max_connections.as_ref(), 1..=1_000_000, 10_000)?,
         repair_plus: written.repair_plus.as_ref().is_none_or(|given| given.value),
+        tokens: token_rules(written, around)?,
         grace: written.grace.as_ref().map_or(seconds(30), |given| given.value),
     })
 }
@@ -142,30 +145,6 @@ fn log(file: &File) -> Result<Log, Fault> {
         },
     };
     Ok(Log { format })
-}
-
-fn program(
-    given: &Given<file::Program>,
-    accounts: &[Account],
-    around: &mut Surroundings<'_>,
-) -> Result<Program, Fault> {
-    let written = &given.value;
-    let name = name(given, written.name.as_ref())?;
-    let Some(api_key) = &written.api_key else {
-        return Err(Fault::at(
-            given.at,
-            format!("program \"{name}\" has no api_key; add api_key = {{ env = \"NAME\" }}"),
-        ));
-    };
-    let api_key = around.header_secret(api_key)?;
-    let account = match &written.account {
-        None => None,
-        Some(wanted) => {
-            let names = accounts.iter().map(|account| account.name.as_str());
-            Some(named(wanted, &format!("program \"{name}\""), names)?)
-        }
-    };
-    Ok(Program { name, api_key, account })
 }
 
 /// The listeners that are written come last, so that a collision is told where the operator can change it. The defaults
@@ -216,21 +195,4 @@ pub(super) fn unique<S, T>(
         )),
         None => Ok(()),
     }
-}
-
-/// A key names one program, so it must not name two. They are few; hashing them would leave copies of secrets.
-fn distinct_keys(sections: &[Given<file::Program>], programs: &[Program]) -> Result<(), Fault> {
-    for (index, program) in programs.iter().enumerate() {
-        if let Some(earlier) = programs[..index].iter().find(|earlier| earlier.api_key == program.api_key) {
-            let at = sections[index].value.api_key.as_ref().map_or(sections[index].at, |key| key.at);
-            return Err(Fault::at(
-                at,
-                format!(
-                    "programs \"{}\" and \"{}\" have the same api_key; give each its own",
-                    earlier.name, program.name
-                ),
-            ));
-        }
-    }
-    Ok(())
 }

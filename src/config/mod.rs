@@ -16,6 +16,7 @@ mod inbound;
 mod inbox;
 mod network;
 mod operation;
+mod program;
 mod receiver;
 mod reference;
 mod source;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityError, IdentityPair};
 pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use program::{KeyPair, OperationPattern, Program, TokenRules};
 pub use units::duration as parse_duration;
 
 use crate::secret::Secret;
@@ -123,6 +125,8 @@ pub struct Outbound {
     pub max_connections: usize,
     /// Send a literal `+` before digits in a query value as `%2B`.
     pub repair_plus: bool,
+    /// How programs that log in are known afterwards.
+    pub tokens: TokenRules,
     /// How long calls in flight may take to finish after SIGTERM.
     pub grace: Duration,
 }
@@ -284,17 +288,6 @@ pub struct TokenRule {
     pub burst: u32,
     /// After the burst, one login in this time.
     pub every: Duration,
-}
-
-/// One of our own callers.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// Unique name, used in logs and metrics.
-    pub name: String,
-    /// What it sends in `X-Gateway-Key`.
-    pub api_key: Secret,
-    /// Index into [`Config::accounts`] of the account it uses; `None` lets `X-Gateway-Account` choose.
-    pub account: Option<usize>,
 }
 
 /// What the file says of one operation: a known one changed, or a new one.

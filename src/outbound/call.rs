@@ -11,7 +11,7 @@ use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
 use super::login;
-use super::receive::receive;
+use super::receive::{operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
 use super::stop::{Stop, at_once, unless_gone};
@@ -33,10 +33,11 @@ pub(super) async fn carry<'a>(
     record: &mut Record<'a>,
 ) -> Result<(), Stop> {
     // 1. Receive: the header decides who calls whom.
-    let received = receive(outbound, request, record)?;
-    if let Auth::Login(family) = received.operation.auth {
-        return login::answer(session, &received, &outbound.rules, record, family).await;
+    let operation = operation(outbound, request, record)?;
+    if let Auth::Login(family) = operation.auth {
+        return login::answer(outbound, request, session, record, family).await;
     }
+    let received = receive(outbound, request, operation, record)?;
 
     // 2. Admit: memory first, then the body.
     let mut admission = pin!(outbound.budget.admit(body::room(&received, &outbound.rules)));

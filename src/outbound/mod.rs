@@ -10,7 +10,6 @@ mod call;
 mod code;
 mod exchange;
 mod login;
-pub(crate) mod program;
 mod query;
 mod receive;
 pub(crate) mod record;
@@ -30,7 +29,6 @@ use std::time::Duration;
 use http::StatusCode;
 
 use account::Account;
-use program::Programs;
 use record::{CallSeries, End, REQUEST_ID, Record};
 use route::Routes;
 use stop::Stop;
@@ -41,6 +39,7 @@ use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
 use crate::limit::Budget;
+use crate::program::Programs;
 use crate::reply::{Refusal, Reply, Sent};
 
 /// An unread body up to this is read, so that the connection can be kept after a refusal.
@@ -144,6 +143,10 @@ async fn write(session: &mut Session, reply: &Reply, record: &Record<'_>) -> io:
         .header(REQUEST_ID, record.request_id.as_bytes());
     if let Some(seconds) = reply.retry_after_seconds() {
         head.header(b"Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 15.5.2; the word is the platform's.
+        head.header(b"WWW-Authenticate", b"Token");
     }
     if reply.refusal == Refusal::MethodRefused {
         head.header(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

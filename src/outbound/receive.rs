@@ -1,17 +1,21 @@
 //! Step one of a call: what the request's header decides, before anything of the body is read.
 //!
-//! Nothing is refused here that the platform might accept. It sends nothing and waits for nothing.
+//! Nothing is refused here that the platform might accept, unless the caller may not. It sends nothing and waits for
+//! nothing.
 
 use http::Method;
 
 use super::Outbound;
 use super::account::{Account, Sealing};
 use super::record::Record;
-use super::route::Operation;
+use super::route::{Auth, Operation};
 use super::stop::Stop;
+use crate::clock;
 use crate::http::head::{Length, Request};
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
-use crate::reply::Refusal;
+use crate::program::{Credential, Program, Unknown};
+use crate::reply::{Refusal, Reply};
+use crate::token::Family;
 
 /// What the request's header decides: who calls, for which account, which operation, and how.
 pub(super) struct Received<'a> {
@@ -33,12 +37,12 @@ impl Received<'_> {
     }
 }
 
-/// Reads the header.
-pub(super) fn receive<'a>(
+/// Which operation is asked for, whoever asks.
+pub(super) fn operation<'a>(
     outbound: &'a Outbound,
-    request: &'a Request,
+    request: &Request,
     record: &mut Record<'a>,
-) -> Result<Received<'a>, Stop> {
+) -> Result<&'a Operation, Stop> {
     let method = request.method();
     record.method = method_name(method);
     if request.size() > outbound.rules.max_header {
@@ -47,30 +51,99 @@ pub(super) fn receive<'a>(
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodRefused.into());
     }
-
-    let key = request.only("x-gateway-key").map_err(|_| Refusal::UnknownProgram)?;
-    let program = outbound.programs.find(key).ok_or(Refusal::UnknownProgram)?;
-    record.program = &program.name;
-    let named = request.only("x-gateway-account").map_err(|_| Refusal::UnknownAccount)?;
-    let account = match (program.account, named) {
-        (Some(account), _) => &outbound.accounts[account],
-        (None, None) => &outbound.accounts[0],
-        (None, Some(named)) => {
-            outbound.accounts.iter().find(|account| account.name.as_bytes() == named).ok_or(Refusal::UnknownAccount)?
-        }
-    };
-    record.account = &account.name;
-
-    let (path, query) = (request.path(), request.query());
-    let operation = outbound.routes.find(method, path);
+    let operation = outbound.routes.find(method, request.path());
     record.operation = &operation.name;
+    Ok(operation)
+}
 
-    if request.header(IS_ENCRYPTED).is_some() || request.header(SIGNED).is_some() {
-        return Err(Refusal::AlreadySealed.into());
+/// Refuses what a program sealed itself: nobody could open it here.
+pub(super) fn check_plain(request: &Request) -> Result<(), Refusal> {
+    match request.header(IS_ENCRYPTED).or(request.header(SIGNED)) {
+        Some(_) => Err(Refusal::AlreadySealed),
+        None => Ok(()),
     }
+}
+
+/// Who asks for it, and for which account.
+pub(super) fn receive<'a>(
+    outbound: &'a Outbound,
+    request: &'a Request,
+    operation: &'a Operation,
+    record: &mut Record<'a>,
+) -> Result<Received<'a>, Stop> {
+    let program = match outbound.programs.anonymous() {
+        Some(everybody) => everybody,
+        None => known(outbound, request, operation)?,
+    };
+    record.program = &program.name;
+    let account = account(outbound, request, program)?;
+    record.account = &account.name;
+    if !program.may(&operation.name) {
+        return Err(Refusal::OperationNotAllowed.into());
+    }
+    check_plain(request)?;
     let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
     record.sealed = sealing.is_some();
+    let (method, path, query) = (request.method(), request.path(), request.query());
     Ok(Received { account, operation, request, method, path, query, sealing, length: request.length() })
+}
+
+/// The program that the call's credential names.
+fn known<'a>(outbound: &'a Outbound, request: &Request, operation: &Operation) -> Result<&'a Program, Stop> {
+    let refuse = |refusal: Refusal, code: u16| {
+        // The call centre's clients look for these in the body: empty, invalid, expired.
+        let centre = matches!(operation.auth, Auth::Token(Family::CallCentre));
+        Stop::from(Reply { call_centre_code: centre.then_some(code), ..refusal.into() })
+    };
+    let nobody = || refuse(Refusal::UnknownProgram, 10810);
+    let shown = match key(request)? {
+        Some(key) => Credential::Key(key),
+        None => {
+            // Of two values that name two programs neither is believed.
+            let value = request.only("authorization").map_err(|_| nobody())?;
+            Credential::Token(value.and_then(token).ok_or_else(nobody)?)
+        }
+    };
+    outbound.programs.identify(shown, || clock::wall_millis() / 1000).map_err(|unknown| match unknown {
+        Unknown::Key => nobody(),
+        Unknown::Token => refuse(Refusal::TokenInvalid, 10812),
+        Unknown::Expired => refuse(Refusal::TokenExpired, 10813),
+    })
+}
+
+/// What stands in `X-Gateway-Key`. It comes before a token: whoever sends it means it.
+pub(super) fn key(request: &Request) -> Result<Option<&[u8]>, Stop> {
+    request.only("x-gateway-key").map_err(|_| Refusal::UnknownProgram.into())
+}
+
+/// The token of an `Authorization`: after `Token`, as the platform documents it, after `Bearer`, as some clients write it,
+/// or alone, as others do. `None`: it is empty or of another scheme.
+fn token(value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii();
+    let Some(end) = value.iter().position(u8::is_ascii_whitespace) else {
+        return (!value.is_empty()).then_some(value);
+    };
+    let (scheme, token) = value.split_at(end);
+    [&b"token"[..], b"bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then(|| token.trim_ascii())
+}
+
+/// The account of a call: the program's own, else the one that is named, else the first.
+pub(super) fn account<'a>(
+    outbound: &'a Outbound,
+    request: &Request,
+    program: &Program,
+) -> Result<&'a Account, Refusal> {
+    let named = request.only("x-gateway-account").map_err(|_| Refusal::UnknownAccount)?;
+    match (program.account, named) {
+        (Some(account), _) => Ok(&outbound.accounts[account]),
+        (None, None) => Ok(&outbound.accounts[0]),
+        (None, Some(named)) => outbound
+            .accounts
+            .iter()
+            .find(|account| account.name.as_bytes() == named)
+            .map(AsRef::as_ref)
+            .ok_or(Refusal::UnknownAccount),
+    }
 }
 
 /// The method's name in the log, where no stranger chooses the words.
@@ -84,5 +157,30 @@ pub(super) fn method_name(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_however_it_is_written() {
+        for (value, expected) in [
+            ("Token abc+/=", Some("abc+/=")),
+            ("Bearer abc", Some("abc")),
+            ("abc", Some("abc")),
+            ("token abc", Some("abc")),
+            ("BEARER \t abc ", Some("abc")),
+            ("Token a b", Some("a b")),
+            ("", None),
+            (" ", None),
+            ("Basic abc", None),
+            ("Tokens abc", None),
+            // As a word alone it is a token, and none that was given.
+            ("Token", Some("Token")),
+        ] {
+            assert_eq!(token(value.as_bytes()), expected.map(str::as_bytes), "{value:?}");
+        }
     }
 }

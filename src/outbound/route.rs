@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::config::OperationRule;
+use crate::config::{OperationPattern, OperationRule, Program};
 use crate::http::headers;
 use crate::token::Family;
 
@@ -159,6 +159,29 @@ impl Routes {
             };
             let headers = rule.headers.iter().map(|(name, secret)| value(name, secret)).collect::<Result<_, _>>()?;
             operation.auth = Auth::Headers(headers);
+        }
+        Ok(())
+    }
+
+    /// Whether every pattern of every program means some operation here.
+    ///
+    /// # Errors
+    /// A sentence naming the program and the operations there are.
+    pub(crate) fn check_allowed(&self, programs: &[Program]) -> Result<(), String> {
+        let mut names: Vec<_> =
+            self.by_path.values().flatten().map(|(_, operation)| operation.name.as_str()).chain([OTHER]).collect();
+        names.sort_unstable();
+        names.dedup();
+        for program in programs {
+            let means_none = |pattern: &&OperationPattern| !names.iter().any(|name| pattern.fits(name));
+            if let Some(pattern) = program.operations.iter().find(means_none) {
+                return Err(format!(
+                    "[[program]] {:?}: operations holds {:?}, which no operation has for a name; use some of {}",
+                    program.name,
+                    pattern.as_str(),
+                    names.join(", ")
+                ));
+            }
         }
         Ok(())
     }

@@ -84,10 +84,11 @@ fn with_programs_a_key_is_needed_and_it_picks_the_account() {
         "X-Gateway-Key: wrong\r\nX-Gateway-Key: books-key\r\n",
         "X-Gateway-Key: books-key\r\nX-Gateway-Key: calls-key\r\n",
         "X-Gateway-Account: second\r\n",
-        "Authorization: Token books-key\r\n",
+        "Authorization: Basic books-key\r\n",
     ] {
         check_refused(&mut client, headers, 401, "unknown_program");
     }
+    check_refused(&mut client, "Authorization: Token books-key\r\n", 401, "token_invalid");
     assert!(calls(&first).is_empty() && calls(&other).is_empty());
 
     for (headers, program, account) in [

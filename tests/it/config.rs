@@ -2,6 +2,7 @@
 
 mod accepted;
 mod callbacks;
+mod programs;
 mod sample;
 mod secrets;
 
@@ -40,6 +41,11 @@ fn env(name: &str) -> Option<OsString> {
         "SHORT_HOOK" => "whsec_Y2FuYXJ5Y2FuYXJ5",
         "BROKEN_HOOK" => "whsec_canary!",
         "AT_REST" | "INBOX_KEY" | "OLD_INBOX_KEY" => "canary0123456789canary0123456789canary",
+        "GATEWAY_TOKEN_KEY" => "canary-token-key-0123456789-0123456789",
+        "GATEWAY_OLD_TOKEN_KEY" => "canary-old-token-key-0123456789-0123456789",
+        "COLLECTIONS_APP_KEY" => "canary-collections-key",
+        "COLLECTIONS_APP_SECRET" => "canary-collections-secret",
+        "PAIR_KEY" => "canary-pair-key",
         _ => return None,
     };
     Some(value.into())
@@ -106,7 +112,8 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     check_outbound(
         "\nlistne = \"127.0.0.1:8080\"",
         "line 3: unknown key \"listne\" in [outbound]; known keys are listen, threads, header_timeout, body_timeout, \
-         keepalive_timeout, max_header, max_body, max_answer, memory, memory_wait, max_connections, repair_plus, grace",
+         keepalive_timeout, max_header, max_body, max_answer, memory, memory_wait, max_connections, repair_plus, token_key, \
+         old_token_key, token_life, grace",
     );
     check_more("[admin]\nport = 9464", "line 7: unknown key \"port\" in [admin]; known keys are listen, token");
     check_account(
@@ -120,8 +127,8 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     );
     check_account("login = { often = true }", "line 5: unknown key \"often\" in login; known keys are burst, every");
     check_more(
-        "[[program]]\nkey = 1",
-        "line 7: unknown key \"key\" in [[program]]; known keys are name, api_key, account",
+        "[[program]]\napp_key = 1",
+        "line 7: unknown key \"app_key\" in [[program]]; known keys are name, key, secret, api_key, account, operations",
     );
     check_more(
         "[[operation]]\n\"a\\nb\" = 1",
@@ -152,7 +159,6 @@ fn what_is_missing_is_asked_for() {
         "encryption = { scheme = \"aes-cbc-pkcs7\", key = { env = \"AES_KEY\" } }",
         "line 5: scheme aes-cbc-pkcs7 needs an iv; add iv = \"prefix\" or iv = { fixed = … }",
     );
-    check_more("[[program]]\nname = \"p\"", "line 6: program \"p\" has no api_key; add api_key = { env = \"NAME\" }");
     check_more("[[operation]]\nmethod = \"GET\"", "line 6: this [[operation]] has no name; add name = \"…\"");
 }
 

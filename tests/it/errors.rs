@@ -66,11 +66,26 @@ fn produce(word: &str) -> (Gateway, Answer) {
             raw(Setup::default(), "POST /x HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         }
         "unknown_account" => raw(Setup::default(), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Account: nobody\r\n\r\n"),
-        "unknown_program" => {
-            let more = "[[program]]\nname = \"books\"\napi_key = { env = \"BOOKS_KEY\" }\n".into();
-            let env = vec![("BOOKS_KEY".into(), "a-key".into())];
-            raw(Setup { more, env, ..Setup::default() }, "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Key: another\r\n\r\n")
+        "unknown_program" => raw(programs(""), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Key: another\r\n\r\n"),
+        "token_invalid" => raw(programs(""), "GET /x HTTP/1.1\r\nHost: g\r\nAuthorization: Token x\r\n\r\n"),
+        "token_expired" => {
+            let platform = platform();
+            let gateway = programs("token_life = \"1s\"").start(&platform);
+            let answer = gateway.client().post("/service/cloud/auth", r#"{"APPKey":"k","APPSecret":"s"}"#);
+            let token = answer.json()["data"]["token"].as_str().expect("a token").to_owned();
+            let ask = || {
+                gateway.client().post_with("/service/sms/message/v2/send", &format!("Authorization: {token}\r\n"), "")
+            };
+            // Until then it is refused with another word. Then another gateway counts it once.
+            gateway.until(|_| ask().word() == Some("token_expired"));
+            let gateway = programs("").start(&platform);
+            let answer = gateway.client().post_with("/x", &format!("Authorization: {token}\r\n"), "");
+            (gateway, answer)
         }
+        "login_refused" => {
+            raw(programs(""), "POST /service/cloud/auth HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{}")
+        }
+        "operation_not_allowed" => raw(programs(""), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Key: a-key\r\n\r\n"),
         "method_refused" => raw(Setup::default(), "TRACE / HTTP/1.1\r\nHost: g\r\n\r\n"),
         "header_timeout" => raw(with("header_timeout = \"100ms\""), "GET / HT"),
         "body_timeout" => {
@@ -128,6 +143,19 @@ fn produce(word: &str) -> (Gateway, Answer) {
             (gateway, answer)
         }
         _ => panic!("no producer for {word}: write one"),
+    }
+}
+
+/// A program that logs in, or shows its key, and may create tasks only.
+fn programs(outbound: &str) -> Setup {
+    let env = [("BOOKS_KEY", "a-key"), ("K", "k"), ("S", "s"), ("TOKEN_KEY", "what signs gateway tokens in this test")];
+    Setup {
+        outbound: format!("threads = 1\ntoken_key = {{ env = \"TOKEN_KEY\" }}\n{outbound}"),
+        more: "[[program]]\nname = \"books\"\nkey = { env = \"K\" }\nsecret = { env = \"S\" }\n\
+               api_key = { env = \"BOOKS_KEY\" }\noperations = [\"task.create\"]\n"
+            .into(),
+        env: env.map(|(name, value)| (name.into(), value.into())).into(),
+        ..Setup::default()
     }
 }
 

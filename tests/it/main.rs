@@ -30,6 +30,7 @@ mod methods;
 mod observe;
 mod operate;
 mod outcomes;
+mod programs;
 mod queries;
 mod replays;
 mod restarts;

@@ -137,7 +137,7 @@ fn a_refusal_says_how_far_the_call_was_understood() {
         (
             "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nX-Gateway-Account: nobody\r\nContent-Length: 0\r\n\r\n"
                 .into(),
-            json!({ "outcome": "unknown_account", "status": 400, "account": "-", "operation": "-", "method": "POST" }),
+            json!({ "outcome": "unknown_account", "account": "-", "operation": "task.create", "method": "POST" }),
         ),
         (
             "GET /service/cloud/task HTTP/1.1\r\nHost: g\r\nSigned: x\r\n\r\n".into(),

@@ -8,7 +8,7 @@ const LAYERS: [&[&str]; 8] = [
     &["cli"],
     &["app"],
     &["admin", "delivery", "inbound", "outbound"],
-    &["inbox", "limit", "reply", "token"],
+    &["inbox", "limit", "program", "reply", "token"],
     &["envelope", "http"],
     &["log"],
     &["clock", "config", "metrics"],
@@ -23,14 +23,14 @@ const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
     (&["aes", "cbc", "cipher", "sha2"], &["envelope"], "one place to review how bytes are sealed"),
     (
         &["base64_simd"],
-        &["config", "delivery", "envelope"],
-        "sealed bodies are base64 text, and so are the secrets and the signatures of deliveries",
+        &["config", "delivery", "envelope", "program"],
+        "sealed bodies are base64 text, and so are the secrets and the signatures of deliveries, and gateway tokens",
     ),
     (&["rusqlite"], &["inbox"], "one place to review what is on disk, and when it is synced"),
     (
         &["ring"],
-        &["inbox", "delivery", "http", "simulator"],
-        "ciphers at rest and the signatures of deliveries; the others name it as the provider of TLS",
+        &["inbox", "delivery", "program", "http", "simulator"],
+        "ciphers at rest, the signatures of deliveries and of gateway tokens; the others name it as the provider of TLS",
     ),
     (&["base64"], &["simulator"], "its tokens are base64 text, and it shows bytes as such; nothing is sealed with it"),
     (

@@ -76,6 +76,9 @@ pub(super) struct Outbound {
     pub(super) memory_wait: Option<Given<Duration>>,
     pub(super) max_connections: Option<Given<u64>>,
     pub(super) repair_plus: Option<Given<bool>>,
+    pub(super) token_key: Option<Given<Reference>>,
+    pub(super) old_token_key: Option<Given<Reference>>,
+    pub(super) token_life: Option<Given<Duration>>,
     pub(super) grace: Option<Given<Duration>>,
 }
 
@@ -96,6 +99,9 @@ impl Section for Outbound {
             memory_wait: table.duration("memory_wait")?,
             max_connections: table.count("max_connections")?,
             repair_plus: table.flag("repair_plus")?,
+            token_key: table.any("token_key").map(reference).transpose()?,
+            old_token_key: table.any("old_token_key").map(reference).transpose()?,
+            token_life: table.duration("token_life")?,
             grace: table.duration("grace")?,
         })
     }
@@ -218,8 +224,11 @@ impl Section for Login {
 /// `[[program]]`.
 pub(super) struct Program {
     pub(super) name: Option<Given<String>>,
+    pub(super) key: Option<Given<Reference>>,
+    pub(super) secret: Option<Given<Reference>>,
     pub(super) api_key: Option<Given<Reference>>,
     pub(super) account: Option<Given<String>>,
+    pub(super) operations: Option<Given<Vec<Given<String>>>>,
 }
 
 impl Section for Program {
@@ -228,8 +237,11 @@ impl Section for Program {
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
         Ok(Self {
             name: table.text("name")?,
+            key: table.any("key").map(reference).transpose()?,
+            secret: table.any("secret").map(reference).transpose()?,
             api_key: table.any("api_key").map(reference).transpose()?,
             account: table.text("account")?,
+            operations: table.texts("operations")?,
         })
     }
 }

@@ -118,7 +118,17 @@ pub(super) fn refused() -> Vec<Call> {
         Call::refused("a large header", "header_too_large", &with(&format!("X: {long}\r\n\r\n"))),
         Call::refused("many headers", "header_too_large", &with(&("X: +62813\r\n".repeat(300) + "\r\n"))),
         Call::refused("an unknown account", "unknown_account", &with(&format!("X-Gateway-Account: {PHONE}\r\n\r\n"))),
-        Call::refused("no key", "unknown_program", &with("\r\n").replace(&key, "X: 1")),
+        Call::refused("no key and a token of its own", "token_invalid", &with("\r\n").replace(&key, "X: 1")),
+        Call::refused(
+            "no key and no token",
+            "unknown_program",
+            &with("\r\n").replace(&key, "X: 1").replace("Authorization", "X-Authorization"),
+        ),
+        Call::refused(
+            "a wrong pair",
+            "login_refused",
+            &post("/service/cloud/auth", &format!("APPKey={PHONE}&APPSecret={OWN_TOKEN}"), "").replace(&key, "X: 1"),
+        ),
         Call::refused(
             "a wrong key",
             "unknown_program",

@@ -138,6 +138,8 @@ fn what_the_sample_shows_as_default_is_the_default() {
     let print = |config: &Config| {
         let mut outbound = config.outbound.clone();
         outbound.threads = 0;
+        // Examples, not defaults.
+        (outbound.tokens.key, outbound.tokens.old_key) = (None, None);
         let account = &config.accounts[0];
         let admin = config.admin.listen;
         format!("{outbound:?} {admin} {:?} {:?} {:?}", account.upstream, account.timeouts, account.token)

@@ -39,6 +39,8 @@ fn a_secret_in_the_wrong_place_is_never_shown() {
         "ACCOUNTupstream = %\n",
         "ACCOUNTlogin = { burst = % }\n",
         "ACCOUNT[[program]]\nname = \"p\"\napi_key = %\n",
+        "ACCOUNT[[program]]\nname = \"p\"\nkey = %\nsecret = { env = \"KEY_A\" }\n",
+        "ACCOUNT[[program]]\nname = \"p\"\nkey = { env = \"KEY_A\" }\nsecret = %\n",
         "ACCOUNT[[operation]]\nname = \"o\"\nheaders = { token = % }\n",
         "ACCOUNT[admin]\ntoken = %\n",
         "ACCOUNT[[receiver]]\nname = \"r\"\nurl = %\n",
@@ -73,7 +75,7 @@ fn damaged_files_are_refused_in_one_line_or_read() {
     // The files are not there.
     let refers = |line: &&str| !["ca = ", "tls = ", "identity = "].iter().any(|key| line.starts_with(key));
     whole = whole.lines().filter(refers).map(|line| format!("{line}\n")).collect();
-    for (name, known) in [("COLLECTIONS_KEY", "KEY_A"), ("PROCESS_TOKEN", "KEY_A"), ("PROCESS_TENANT", "KEY_B")] {
+    for (name, known) in [("COLLECTIONS_API_KEY", "KEY_A"), ("PROCESS_TOKEN", "KEY_A"), ("PROCESS_TENANT", "KEY_B")] {
         whole = whole.replace(name, known);
     }
     parse(&whole).expect("the undamaged file");
