@@ -21,9 +21,6 @@ use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 /// Largest body of a receiver's answer, in bytes: the platform waits for a decision, not for a file.
 pub(super) const MOST_ANSWER: usize = 1024 * 1024;
 
-/// How long an idle connection to a receiver is kept: below what servers usually keep it themselves.
-const IDLE: Duration = Duration::from_secs(4);
-
 /// The way to one receiver.
 pub(crate) struct Relay {
     /// Name of the receiver.
@@ -48,7 +45,7 @@ pub(super) enum RelayError {
 impl Relay {
     /// To this receiver, which may take so long.
     pub(crate) fn new(receiver: &config::Receiver, allowed: Duration) -> Self {
-        let timeouts = config::Timeouts { connect: allowed, read: allowed, write: allowed, idle: IDLE };
+        let timeouts = config::Timeouts { connect: allowed, read: allowed, write: allowed, idle: Duration::ZERO };
         let mut headers = Zeroizing::new(Vec::new());
         for (name, value) in &receiver.headers {
             for part in [name.as_str().as_bytes(), b": ", value.expose(), b"\r\n"] {
@@ -77,18 +74,12 @@ impl Relay {
 
     async fn ask(&self, source: &str, body: &[u8], content_type: Option<&[u8]>) -> Result<Relayed, RelayError> {
         let head = self.head(source, body.len(), content_type).map_err(|BadTarget| RelayError::Failed("target"))?;
-        let mut fresh = false;
-        let answer = loop {
-            let connection =
-                self.client.connect(fresh, clock::now()).await.map_err(|_| RelayError::Failed("unreachable"))?;
-            match self.client.send(connection, &head, [&self.headers, b"", b""], body).await {
-                Ok(answer) => break answer,
-                // A kept connection that the receiver had closed, found before a byte left.
-                Err(error) if !fresh && !error.left => fresh = true,
-                Err(error) => return Err(error.cause.into()),
-            }
-        };
-        self.read(answer).await
+        // One of its own: a kept one may be closing just now, and what has left on it must not be sent again.
+        let connection =
+            self.client.connect(true, clock::now()).await.map_err(|_| RelayError::Failed("unreachable"))?;
+        let answer = self.client.send(connection, &head, [&self.headers, b"", b""], body).await;
+        let answer = answer.map_err(|error| RelayError::from(error.cause))?;
+        Self::read(answer).await
     }
 
     fn head(&self, source: &str, length: usize, content_type: Option<&[u8]>) -> Result<RequestHead, BadTarget> {
@@ -101,11 +92,12 @@ impl Relay {
             .header(b"Content-Type", content_type.unwrap_or(b"application/json"))
             .header(b"User-Agent", concat!("airudder-gateway/", env!("CARGO_PKG_VERSION")).as_bytes())
             .header(b"X-Gateway-Source", source.as_bytes())
+            .header(b"Connection", b"close")
             .content_length(length as u64);
         Ok(head.finish())
     }
 
-    async fn read(&self, mut answer: Answer) -> Result<Relayed, RelayError> {
+    async fn read(mut answer: Answer) -> Result<Relayed, RelayError> {
         let head = answer.head();
         // Nobody asked for one, and the platform could not be told of it.
         if head.find("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
@@ -119,16 +111,13 @@ impl Relay {
             }
             body.extend_from_slice(piece);
         }
-        self.client.release(answer, clock::now());
         Ok(Relayed { status, content_type, signed: None, body: Bytes::from(body) })
     }
 
-    /// Looks the receiver's name up again, closes idle connections that nobody will use, and shows a client certificate
-    /// whose files have changed. To be called now and then.
+    /// Looks the receiver's name up again, and shows a client certificate whose files have changed. To be called now and then.
     pub(super) async fn refresh(&self) {
         // On a failure the known addresses stay, and the next callback shows whether they still serve.
         let _ = self.client.resolve().await;
-        self.client.sweep();
         let receiver = self.receiver.as_str();
         match self.client.reread_identity().await {
             Ok(true) => tracing::info!(receiver, "the client certificate was replaced"),

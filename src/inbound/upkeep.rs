@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the certificate's files are read: two small files.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
-/// How often the names of relays' receivers are looked up again, and idle connections to them closed.
+/// How often the names of relays' receivers are looked up again, and our certificates for them read.
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs beside the listener.
