@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, quote};
 use super::units;
+use super::units::Frequency;
 
 /// A value as written: under which key, and where.
 pub(super) struct Given<T> {
@@ -150,6 +151,11 @@ impl<'a> Table<'a> {
 
     pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Given<Duration>>, Fault> {
         self.measure(key, "10s", units::duration)
+    }
+
+    /// `"50/s"`.
+    pub(super) fn frequency(&mut self, key: &'static str) -> Result<Option<Given<Frequency>>, Fault> {
+        self.measure(key, "50/s", units::frequency)
     }
 
     /// In bytes.

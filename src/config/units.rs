@@ -1,4 +1,4 @@
-//! Durations and sizes as an operator writes them: a whole number and its unit.
+//! Durations, sizes and rates as an operator writes them: a whole number and its unit.
 //!
 //! Each refusal is the rest of a sentence that begins with the key. No default lives here.
 
@@ -10,6 +10,27 @@ use super::error::quote;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Largest size: 1 TiB, so that sums of sizes cannot overflow.
 const LARGEST: u64 = 1 << 40;
+
+/// Calls in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frequency {
+    /// How many.
+    pub calls: u32,
+    /// In which time: a second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl Frequency {
+    /// The time between two calls.
+    pub fn interval(self) -> Duration {
+        self.per / self.calls.max(1)
+    }
+
+    /// In calls per second.
+    pub fn per_second(self) -> f64 {
+        f64::from(self.calls) / self.per.as_secs_f64()
+    }
+}
 
 /// `500ms`, `10s`, `5m`, `24h` or `14d`.
 pub fn duration(written: &str) -> Result<Duration, String> {
@@ -28,6 +49,22 @@ pub(super) fn size(written: &str) -> Result<usize, String> {
     match bytes.filter(|bytes| *bytes <= LARGEST).and_then(|bytes| usize::try_from(bytes).ok()) {
         Some(bytes) => Ok(bytes),
         None => Err(format!("is {}; the largest is \"1024GiB\"", quote(written))),
+    }
+}
+
+/// `50/s`, `300/m` or `100/h`.
+pub(super) fn frequency(written: &str) -> Result<Frequency, String> {
+    const UNITS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3600)];
+    const MOST: u32 = 100_000;
+    let refusal = || format!("is {}; write calls and a time, such as \"50/s\", \"300/m\" or \"100/h\"", quote(written));
+    let (calls, unit) = written.split_once('/').ok_or_else(refusal)?;
+    let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refusal)?;
+    if calls.is_empty() || !calls.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refusal());
+    }
+    match calls.parse::<u32>().ok().filter(|calls| (1..=MOST).contains(calls)) {
+        Some(calls) => Ok(Frequency { calls, per: Duration::from_secs(*seconds) }),
+        None => Err(format!("is {}; write 1 to {MOST} calls", quote(written))),
     }
 }
 
@@ -96,6 +133,21 @@ mod tests {
         }
         assert_eq!(size("1024GiB"), Ok(1 << 40));
         assert_eq!(written_size(1536 << 10), "1536KiB");
+    }
+
+    #[test]
+    fn rates_are_read_with_their_time() {
+        for (written, calls, seconds) in
+            [("1/s", 1, 1), ("50/s", 50, 1), ("300/m", 300, 60), ("100000/h", 100_000, 3600)]
+        {
+            let rate = frequency(written).expect(written);
+            assert_eq!((rate.calls, rate.per.as_secs()), (calls, seconds), "{written}");
+        }
+        for written in
+            ["", "50", "/s", "50/", "50/d", "50 /s", "50/ s", "-1/s", "+1/s", "1.5/s", "0/s", "100001/s", "50/s/s"]
+        {
+            assert!(frequency(written).is_err(), "{written}");
+        }
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::account::Account;
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
+use super::limits;
 use super::login;
-use super::receive::{operation, receive};
+use super::receive::{Received, operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
-use super::stop::{Stop, at_once, unless_gone};
+use super::stop::{Stop, at_once, refused, unless_gone};
 use crate::clock;
 use crate::http::head::Request;
 use crate::http::session::Session;
@@ -39,16 +40,34 @@ pub(super) async fn carry<'a>(
     }
     let received = receive(outbound, request, operation, record)?;
 
-    // 2. Admit: memory first, then the body.
-    let mut admission = pin!(outbound.budget.admit(body::room(&received, &outbound.rules)));
-    let admitted = match at_once(admission.as_mut()).await {
-        Some(admitted) => admitted,
-        None => {
-            let admitted = admission.await;
-            record.lap(Phase::LimitWait);
-            admitted
+    // 2. Admit: its turn, then memory, then the body.
+    let (turn, waited) = {
+        let Received { account, program, operation, patience, .. } = &received;
+        let (program, now) = (&outbound.limits[program.index], record.looked());
+        let mut turn = pin!(account.limits.admit(program, &operation.name, *patience, now, &mut record.met));
+        match at_once(turn.as_mut()).await {
+            Some(turn) => (turn, false),
+            None => tokio::select! {
+                biased;
+                turn = turn => (turn, true),
+                () = session.left() => return Err(Stop::ClientGone),
+            },
         }
     };
+    if waited {
+        record.lap(Phase::LimitWait);
+    }
+    let mut turn = turn.map_err(refused)?;
+    let (admitted, waited) = {
+        let mut admission = pin!(outbound.budget.admit(&turn, body::room(&received, &outbound.rules)));
+        match at_once(admission.as_mut()).await {
+            Some(admitted) => (admitted, false),
+            None => (admission.await, true),
+        }
+    };
+    if waited {
+        record.lap(Phase::LimitWait);
+    }
     let admitted =
         admitted.map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
 
@@ -78,9 +97,9 @@ pub(super) async fn carry<'a>(
         };
 
         let answer = if rest.is_some() {
-            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), &mut turn, record).await?
         } else {
-            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), record));
+            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), &mut turn, record));
             unless_gone(session, exchange).await??
         };
         record.sent = Sent::Yes;
@@ -124,6 +143,7 @@ async fn deliver(
 ) -> Result<(), Stop> {
     let Judged { mut head, length, held, rest, _reserved, .. } = judged;
     head.header(REQUEST_ID, record.request_id.as_bytes());
+    limits(&mut head, record);
     record.status = head.status().as_u16();
     record.bytes_out += held.len() as u64;
     session.begin(head, length);
