@@ -131,6 +131,7 @@ impl Inbox {
             let (mut leased, mut unreadable) = (Vec::with_capacity(candidates.len()), Vec::new());
             for candidate in candidates {
                 let list::Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold } = candidate;
+                let id = vault.mark(id);
                 let Ok(body) = vault.open(id, &source, sealed) else {
                     tracing::error!(entry = %id, "an entry of the inbox cannot be opened and is set aside");
                     unreadable.push((id, hold));
