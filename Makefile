@@ -15,7 +15,7 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
-	@echo "make bench        the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
+	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
@@ -62,6 +62,7 @@ test-crash: setup-test
 	CONSERVATION_CALLBACKS=100000 cargo test --locked --test it delivery::conservation -- --nocapture
 
 bench: setup-test
+	cargo bench --locked --bench admission
 	cargo bench --locked --bench envelope
 	cargo bench --locked --bench inbox
 	cargo bench --locked --bench programs

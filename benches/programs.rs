@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use airudder_gateway::clock;
-use airudder_gateway::config::{KeyPair, Program, TokenRules};
+use airudder_gateway::config::{KeyPair, Program, ProgramLimit, TokenRules};
 use airudder_gateway::program::{Credential, Pair, Programs};
 use airudder_gateway::secret::Secret;
 use criterion::Criterion;
@@ -82,5 +82,6 @@ fn configured(index: usize) -> Program {
         }),
         account: None,
         operations: Vec::new(),
+        limit: ProgramLimit::default(),
     }
 }

@@ -19,12 +19,12 @@ use callbacks::Callbacks;
 
 use crate::admin::{Access, Admin};
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ProgramLimit};
 use crate::delivery::Stop;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
 use crate::http::listener::{Drain, Listener, Rules};
-use crate::limit::Budget;
+use crate::limit::{AccountLimits, Budget, ProgramLimits};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
@@ -71,7 +71,7 @@ impl Gateway {
         let accounts = check(config)?
             .into_iter()
             .zip(&config.accounts)
-            .map(|(sealing, account)| Arc::new(assemble(account, sealing, &metrics)))
+            .map(|(sealing, account)| Arc::new(assemble(account, sealing, config, &metrics)))
             .collect::<Vec<_>>();
         let rules = &config.outbound;
         metrics.memory_budget.set(rules.memory as i64);
@@ -93,6 +93,7 @@ impl Gateway {
             access: Access::new(&config.admin),
         };
         let outbound = Outbound {
+            limits: ProgramLimits::all(&program_limits(config), clock::now()),
             programs: Programs::try_new(&config.programs, &rules.tokens, clock::now()).map_err(StartError)?,
             routes: Routes::try_new(&config.operations).map_err(StartError)?,
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
@@ -212,7 +213,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
         .collect()
 }
 
-fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<Metrics>) -> Account {
+fn assemble(account: &config::Account, sealing: Option<Sealing>, config: &Config, metrics: &Arc<Metrics>) -> Account {
     let client = Arc::new(Client::new(account.upstream.clone(), account.ca.as_deref(), account.timeouts));
     let tokens = |family: Family, label: &'static str| {
         let envelope = sealing.as_ref().map(|sealing| LoginEnvelope {
@@ -237,8 +238,14 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, metrics: &Arc<M
         call_centre: tokens(Family::CallCentre, "call_centre"),
         client,
         sealing,
+        limits: AccountLimits::new(account, &config.operations, &program_limits(config), metrics, clock::now()),
         series: metrics.account(&account.name),
     }
+}
+
+/// The limits of each program, in their order.
+fn program_limits(config: &Config) -> Vec<ProgramLimit> {
+    config.programs.iter().map(|program| program.limit).collect()
 }
 
 /// Turns what happens to a token into metrics and log lines.
@@ -302,7 +309,10 @@ impl BackgroundService for Upkeep {
         let (mut sweep, mut resolve) = (tokio::time::interval(SWEEP_EVERY), tokio::time::interval(RESOLVE_EVERY));
         loop {
             tokio::select! {
-                _ = sweep.tick() => self.accounts.iter().for_each(|account| account.client.sweep()),
+                _ = sweep.tick() => self.accounts.iter().for_each(|account| {
+                    account.client.sweep();
+                    account.limits.recover(clock::now());
+                }),
                 _ = resolve.tick() => self.resolve().await,
                 _ = shutdown.changed() => return,
             }

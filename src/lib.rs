@@ -24,7 +24,7 @@ mod inbound;
 mod outbound;
 
 pub mod inbox;
-mod limit;
+pub mod limit;
 pub mod program;
 pub mod reply;
 pub mod token;

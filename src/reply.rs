@@ -101,6 +101,8 @@ refusals! {
     BodyNotSealable = "body_not_sealable" 400 No Program "A GET or HEAD with a body cannot be sealed; move the body into the query or use POST.";
     /// The body ended before its declared length.
     BodyIncomplete = "body_incomplete" 400 No Program "The request body ended early or was badly framed; send it whole.";
+    /// `X-Gateway-Deadline` is over or cannot be read.
+    BadDeadline = "bad_deadline" 400 No Program "X-Gateway-Deadline is over or cannot be read; send a wait such as 2s or 500ms, or a later RFC 3339 time, or leave it out.";
     /// `X-Gateway-Account` names no account.
     UnknownAccount = "unknown_account" 400 No Program "X-Gateway-Account names no configured account; leave it out or use a name from the gateway's configuration.";
     /// Programs are configured and this is none of them.
@@ -123,6 +125,8 @@ refusals! {
     BodyTooLarge = "body_too_large" 413 No Program "The request body is over outbound.max_body; send less in one call or ask the operator to raise it.";
     /// The request header is over the limit.
     HeaderTooLarge = "header_too_large" 431 No Program "The request header is over outbound.max_header or has too many fields; send fewer or shorter headers.";
+    /// The call cannot be served in time.
+    Limited = "limited" 429 No Program "The call cannot be served in time within its limits; repeat after Retry-After, or let it wait longer with X-Gateway-Deadline.";
     /// A bug.
     Internal = "internal" 500 Unknown Gateway "The gateway failed; tell its operator the request_id.";
     /// Login refused, platform down, or logins too frequent.
@@ -145,6 +149,8 @@ refusals! {
     AnswerCut = "answer_cut" 502 Yes Platform "The platform's answer ended early; the request arrived, so check at the platform before repeating it.";
     /// The memory budget is used up.
     Busy = "busy" 503 No Gateway "The memory for bodies in flight is used up; repeat after Retry-After.";
+    /// The platform failed several times in a row.
+    BreakerOpen = "breaker_open" 503 No Platform "The platform could not be reached several times in a row, so nothing is sent for a while; repeat after Retry-After.";
     /// A GET or HEAD got no answer in time.
     UpstreamTimeout = "upstream_timeout" 504 Unknown Platform "The platform did not answer in time; the call changes nothing, so it may be repeated.";
 }

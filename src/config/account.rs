@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bounds::{count, name, positive};
 use super::error::{Fault, either};
+use super::limit;
 use super::reference::Surroundings;
 use super::table::Given;
 use super::{Account, EmptyQuery, Encryption, Iv, Scheme, Timeouts, TokenRule, Upstream, file};
@@ -54,6 +55,8 @@ pub(super) fn account(given: &Given<file::Account>, around: &mut Surroundings<'_
         encryption,
         timeouts: timeouts(written, around)?,
         token: token(written, around)?,
+        limit: limit::of_account(written.limit.as_ref())?,
+        breaker: limit::breaker(written.breaker.as_ref())?,
         name,
     })
 }

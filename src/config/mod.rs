@@ -14,6 +14,7 @@ mod headers;
 mod identity;
 mod inbound;
 mod inbox;
+mod limit;
 mod network;
 mod operation;
 mod program;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityError, IdentityPair};
 pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
+pub use limit::{AccountLimit, BreakerRule, Frequency, LONGEST_WAIT, ProgramLimit, Quota};
 pub use program::{KeyPair, OperationPattern, Program, TokenRules};
 pub use units::duration as parse_duration;
 
@@ -197,6 +199,10 @@ pub struct Account {
     pub timeouts: Timeouts,
     /// How long its token lives and how often it may be asked for.
     pub token: TokenRule,
+    /// How much may be sent, and how long a call waits for it.
+    pub limit: AccountLimit,
+    /// When nothing more is sent for a while; `None`: never.
+    pub breaker: Option<BreakerRule>,
 }
 
 /// The platform's address, taken apart.
@@ -301,4 +307,6 @@ pub struct OperationRule {
     pub sealed: Option<bool>,
     /// Headers that take the place of `Authorization`, with their values.
     pub headers: Vec<(http::HeaderName, Secret)>,
+    /// How many calls of it each account may send; `None`: as many as come.
+    pub limit: Option<Quota>,
 }

@@ -7,6 +7,7 @@ use http::Method;
 
 use super::bounds::{name, path, repeated};
 use super::error::{Fault, either, quote};
+use super::limit;
 use super::reference::Surroundings;
 use super::table::Given;
 use super::{Account, OperationRule, file, headers};
@@ -42,13 +43,16 @@ pub(super) fn operation(
         )));
     }
     let headers = written.headers.as_ref().map_or(Ok(Vec::new()), |given| headers::of_operation(given, around))?;
-    if route.is_none() && sealed.is_none() && headers.is_empty() {
+    let limit = limit::of_operation(written.limit.as_ref())?;
+    if route.is_none() && sealed.is_none() && headers.is_empty() && limit.is_none() {
         around.warnings.push(Fault::at(
             given.at,
-            format!("operation \"{name}\" changes nothing; give it encryption, headers or a route, or remove it"),
+            format!(
+                "operation \"{name}\" changes nothing; give it encryption, headers, limit or a route, or remove it"
+            ),
         ));
     }
-    Ok(OperationRule { name, route, sealed, headers })
+    Ok(OperationRule { name, route, sealed, headers, limit })
 }
 
 fn method(given: &Given<String>) -> Result<Method, Fault> {

@@ -9,7 +9,7 @@ use super::error::{Fault, quote};
 use super::file::{self, Reference};
 use super::reference::Surroundings;
 use super::table::Given;
-use super::{Account, check};
+use super::{Account, ProgramLimit, check, limit};
 use crate::secret::Secret;
 
 /// Fewest bytes of a key that signs tokens: as many as its digest has (RFC 2104 section 3).
@@ -31,6 +31,8 @@ pub struct Program {
     pub account: Option<usize>,
     /// What it may do; empty: everything.
     pub operations: Vec<OperationPattern>,
+    /// How much it may send, and its part where others wait.
+    pub limit: ProgramLimit,
 }
 
 /// `APPKey` and `APPSecret` as a program sends them to the gateway; the platform never sees them.
@@ -119,7 +121,8 @@ pub(super) fn program(
         }
         Some(list) => check::each(&list.value, pattern)?,
     };
-    Ok(Program { name, api_key, pair, account, operations })
+    let limit = limit::of_program(written.limit.as_ref())?;
+    Ok(Program { name, api_key, pair, account, operations, limit })
 }
 
 fn pair(

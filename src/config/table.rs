@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, quote};
+use super::limit::Frequency;
 use super::units;
 
 /// A value as written: under which key, and where.
@@ -150,6 +151,11 @@ impl<'a> Table<'a> {
 
     pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Given<Duration>>, Fault> {
         self.measure(key, "10s", units::duration)
+    }
+
+    /// `"50/s"`.
+    pub(super) fn frequency(&mut self, key: &'static str) -> Result<Option<Given<Frequency>>, Fault> {
+        self.measure(key, "50/s", units::frequency)
     }
 
     /// In bytes.

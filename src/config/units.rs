@@ -1,10 +1,11 @@
-//! Durations and sizes as an operator writes them: a whole number and its unit.
+//! Durations, sizes and rates as an operator writes them: a whole number and its unit.
 //!
 //! Each refusal is the rest of a sentence that begins with the key. No default lives here.
 
 use std::time::Duration;
 
 use super::error::quote;
+use super::limit::Frequency;
 
 /// Longest duration: a year. Beyond it an addition to a clock could overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -28,6 +29,22 @@ pub(super) fn size(written: &str) -> Result<usize, String> {
     match bytes.filter(|bytes| *bytes <= LARGEST).and_then(|bytes| usize::try_from(bytes).ok()) {
         Some(bytes) => Ok(bytes),
         None => Err(format!("is {}; the largest is \"1024GiB\"", quote(written))),
+    }
+}
+
+/// `50/s`, `300/m` or `100/h`.
+pub(super) fn frequency(written: &str) -> Result<Frequency, String> {
+    const UNITS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3600)];
+    const MOST: u32 = 100_000;
+    let refusal = || format!("is {}; write calls and a time, such as \"50/s\", \"300/m\" or \"100/h\"", quote(written));
+    let (calls, unit) = written.split_once('/').ok_or_else(refusal)?;
+    let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refusal)?;
+    if calls.is_empty() || !calls.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refusal());
+    }
+    match calls.parse::<u32>().ok().filter(|calls| (1..=MOST).contains(calls)) {
+        Some(calls) => Ok(Frequency { calls, per: Duration::from_secs(*seconds) }),
+        None => Err(format!("is {}; write 1 to {MOST} calls", quote(written))),
     }
 }
 
@@ -96,6 +113,21 @@ mod tests {
         }
         assert_eq!(size("1024GiB"), Ok(1 << 40));
         assert_eq!(written_size(1536 << 10), "1536KiB");
+    }
+
+    #[test]
+    fn rates_are_read_with_their_time() {
+        for (written, calls, seconds) in
+            [("1/s", 1, 1), ("50/s", 50, 1), ("300/m", 300, 60), ("100000/h", 100_000, 3600)]
+        {
+            let rate = frequency(written).expect(written);
+            assert_eq!((rate.calls, rate.per.as_secs()), (calls, seconds), "{written}");
+        }
+        for written in
+            ["", "50", "/s", "50/", "50/d", "50 /s", "50/ s", "-1/s", "+1/s", "1.5/s", "0/s", "100001/s", "50/s/s"]
+        {
+            assert!(frequency(written).is_err(), "{written}");
+        }
     }
 
     #[test]

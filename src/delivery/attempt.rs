@@ -9,13 +9,13 @@ use http::{HeaderName, Method, StatusCode};
 use pingora_timeout::timeout;
 use zeroize::Zeroizing;
 
-use super::schedule::retry_after;
 use super::sign::{ID, SIGNATURE, Signer, TIMESTAMP};
 use crate::clock;
 use crate::config;
 use crate::http::answer::{Answer, Head, SendCause};
 use crate::http::client::{Client, ConnectError, SendError};
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
+use crate::http::retry::retry_after;
 use crate::inbox::Leased;
 use crate::secret::Secret;
 

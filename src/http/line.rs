@@ -5,11 +5,11 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use pingora::protocols::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection's bytes.
@@ -27,6 +27,13 @@ impl Line {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Other(stream) => stream.id() as RawFd,
         }
+    }
+
+    /// Whether the peer has closed its side, perhaps behind bytes that nobody has read yet. Only plain TCP can tell.
+    pub(super) fn is_closed_by_peer(&self) -> bool {
+        let Self::Tcp(stream) = self else { return false };
+        let ready = pin!(stream.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 }
 

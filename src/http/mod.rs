@@ -15,6 +15,7 @@ mod patience;
 mod pool;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod retry;
 pub(crate) mod session;
 mod target;
 pub(crate) mod tls;

@@ -125,6 +125,11 @@ impl Wire {
         }
     }
 
+    /// Whether the peer has closed its side, perhaps behind bytes that nobody has read yet.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        self.inner.is_closed_by_peer()
+    }
+
     /// Ready when the peer that was asked nothing has ended the connection. What it said instead is kept, up to a bound;
     /// beyond that nobody looks.
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {

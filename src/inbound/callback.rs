@@ -173,7 +173,7 @@ async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Receiv
     };
     // The body as it arrives. What it is when it is open fits into the budget's other half, which answers of relays share.
     let admit = async |bytes: usize| {
-        let admitted = inbound.budget.admit(bytes).await;
+        let admitted = inbound.budget.admit_unlimited(bytes).await;
         admitted.map_err(|_| Refused { reason: "memory", ..refuse(Fixed::Unavailable, Outcome::Unavailable) })
     };
     let mut admitted = vec![admit(room).await?];

@@ -1,144 +1,259 @@
-//! Admission: a call gets its share of the memory budget before it gets a buffer.
+//! Limits: what may be sent, how fast, by whom, and how much memory it may use meanwhile.
 //!
-//! Request bodies and answers draw on separate halves. A call that holds a body may wait for room for its
-//! answer; one that holds an answer never waits for anything here. So no two calls can wait for each
-//! other. It never looks at what the memory is used for.
+//! A call takes its turn ([`AccountLimits::admit`]): its program's gate, its operation's, its account's, and the account's
+//! breaker; then memory for its body (`Budget::admit`). It is refused only when it cannot be served in time. The account's rate is
+//! charged as each request leaves ([`Turn::leave`]). Nothing here knows a request, an answer or a socket.
 
-use std::sync::Arc;
+mod adapt;
+mod breaker;
+mod budget;
+mod deadline;
+mod fair;
+mod fields;
+mod gate;
+mod rate;
+mod turns;
+
 use std::time::Duration;
 
-use prometheus::IntGauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+pub(crate) use budget::{Admitted, Budget, Reserved};
+pub use deadline::{BadDeadline, parse as parse_deadline};
+pub use fields::Met;
 
-/// The unit of the budget in bytes; a reservation is rounded up to it.
-const UNIT: usize = 1024;
+use breaker::Breaker;
+use gate::{Gate, GateRules, Place};
+use turns::{Held, NotNow};
 
-/// The memory for held bodies and answers, shared by all calls. A handle: cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Budget {
-    requests: Half,
-    answers: Half,
+use crate::clock::{self, Instant};
+use crate::config::{self, OperationRule, ProgramLimit};
+use crate::metrics::{LimitSeries, LimitedBy, Metrics};
+
+/// The statuses by which the platform says no.
+const NO: [u16; 2] = [429, 503];
+
+/// What limits one program, at all accounts.
+#[derive(Debug)]
+pub struct ProgramLimits {
+    lane: usize,
+    gate: Option<Gate>,
 }
 
-#[derive(Clone)]
-struct Half {
-    free: Arc<Semaphore>,
-    units: u32,
-    wait: Duration,
-    in_use: IntGauge,
-}
-
-/// Proof that a call may hold a body of the size it asked for. Dropping it gives the memory back.
-pub(crate) struct Admitted(Reserved);
-
-/// Memory reserved for one body or answer.
-pub(crate) struct Reserved {
-    permit: OwnedSemaphorePermit,
-    in_use: IntGauge,
-}
-
-/// The budget stayed used up for the whole wait.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NoRoom;
-
-impl Budget {
-    /// `bytes` in all; a call waits up to `wait` for its share. `in_use` shows what is reserved.
-    pub(crate) fn new(bytes: usize, wait: Duration, in_use: &IntGauge) -> Self {
-        let units = u32::try_from(bytes / 2 / UNIT).unwrap_or(u32::MAX).max(1);
-        let half = || Half { free: Arc::new(Semaphore::new(units as usize)), units, wait, in_use: in_use.clone() };
-        Self { requests: half(), answers: half() }
-    }
-
-    /// Room for a request body of `bytes`, first come first served.
-    ///
-    /// # Errors
-    /// [`NoRoom`] after the wait.
-    pub(crate) async fn admit(&self, bytes: usize) -> Result<Admitted, NoRoom> {
-        self.requests.reserve(bytes).await.map(Admitted)
-    }
-
-    /// Room for an answer of `bytes`. The caller is an admitted one, which bounds how many wait here.
-    ///
-    /// # Errors
-    /// [`NoRoom`] after the wait.
-    pub(crate) async fn reserve_answer(&self, _of: &Admitted, bytes: usize) -> Result<Reserved, NoRoom> {
-        self.answers.reserve(bytes).await
-    }
-}
-
-impl Half {
-    async fn reserve(&self, bytes: usize) -> Result<Reserved, NoRoom> {
-        // A checked configuration never asks for more than the whole; if it did, taking all of it still ends.
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
-        let permit = match self.free.clone().try_acquire_many_owned(units) {
-            Ok(permit) => permit,
-            Err(_) => match timeout(self.wait, self.free.clone().acquire_many_owned(units)).await {
-                Ok(Ok(permit)) => permit,
-                _ => return Err(NoRoom),
-            },
+impl ProgramLimits {
+    /// Those of each program, in their order. Without programs, those of the anonymous one.
+    pub fn all(programs: &[ProgramLimit], now: Instant) -> Vec<Self> {
+        let own = |(lane, limit): (usize, &ProgramLimit)| {
+            let limited = limit.quota.is_some() || limit.concurrency.is_some();
+            let rules = GateRules {
+                name: "program",
+                quota: limit.quota,
+                least: None,
+                concurrency: limit.concurrency,
+                // It stands alone at its gate.
+                shares: vec![1; lane + 1],
+            };
+            let gate = limited.then(|| Gate::new(rules, None, now));
+            Self { lane, gate }
         };
-        self.in_use.add(i64::from(units) * UNIT as i64);
-        Ok(Reserved { permit, in_use: self.in_use.clone() })
-    }
-}
-
-impl Admitted {
-    /// Gives back what the body turned out not to need.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        self.0.shrink(bytes);
-    }
-}
-
-impl Reserved {
-    /// Gives back what was reserved and not used.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        let surplus = self.permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
-        if let Some(surplus) = self.permit.split(surplus) {
-            self.in_use.sub((surplus.num_permits() * UNIT) as i64);
+        match programs {
+            [] => vec![Self { lane: 0, gate: None }],
+            programs => programs.iter().enumerate().map(own).collect(),
         }
     }
 }
 
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.in_use.sub((self.permit.num_permits() * UNIT) as i64);
+/// What limits the calls of one account.
+#[derive(Debug)]
+pub struct AccountLimits {
+    gate: Option<Gate>,
+    /// By name; few.
+    operations: Vec<(String, Gate)>,
+    breaker: Option<Breaker>,
+    max_wait: Duration,
+    series: LimitSeries,
+}
+
+/// A call that has to wait longer than it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// A limit: which one, and when it makes sense to come again.
+    Limited(LimitedBy, Duration),
+    /// The breaker is open.
+    Open(Duration),
+}
+
+/// Proof that a call passed its limits. Dropping it frees its places.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    limits: &'a AccountLimits,
+    program: Option<Place>,
+    operation: Option<Place>,
+    account: Option<Place>,
+    /// It tries for others whether the platform is back, and owes the breaker a word.
+    probes: bool,
+    /// How long a request may wait to leave.
+    patience: Duration,
+    left: Instant,
+}
+
+impl AccountLimits {
+    /// Those of an account, for all operations and programs of a configuration.
+    pub fn new(
+        account: &config::Account,
+        operations: &[OperationRule],
+        programs: &[ProgramLimit],
+        metrics: &Metrics,
+        now: Instant,
+    ) -> Self {
+        let series = metrics.limits.account(&account.name);
+        let limit = account.limit;
+        let shares = || match programs {
+            [] => vec![1],
+            programs => programs.iter().map(|program| program.share).collect(),
+        };
+        let rules = GateRules {
+            name: "account",
+            quota: limit.quota,
+            least: limit.least,
+            concurrency: limit.concurrency,
+            shares: shares(),
+        };
+        let limited = limit.quota.is_some() || limit.concurrency.is_some();
+        let of_operation = |rule: &OperationRule| {
+            let quota = Some(rule.limit?);
+            let rules = GateRules { name: "operation", quota, least: None, concurrency: None, shares: shares() };
+            Some((rule.name.clone(), Gate::new(rules, None, now)))
+        };
+        Self {
+            gate: limited.then(|| Gate::new(rules, Some(series.rate.clone()), now)),
+            operations: operations.iter().filter_map(of_operation).collect(),
+            breaker: account.breaker.map(|rule| Breaker::new(rule, metrics.limits.breaker(&account.name))),
+            max_wait: limit.max_wait,
+            series,
+        }
+    }
+
+    /// Takes a turn. `patience` is how long the call can wait when it says so itself; `met` learns which limits it met.
+    ///
+    /// # Errors
+    /// [`Refused`], at once where it is known that the wait would be too long.
+    pub async fn admit<'a>(
+        &'a self,
+        program: &'a ProgramLimits,
+        operation: &str,
+        patience: Option<Duration>,
+        now: Instant,
+        met: &mut Met<'a>,
+    ) -> Result<Turn<'a>, Refused> {
+        let patience = patience.unwrap_or(self.max_wait);
+        if let Some(breaker) = &self.breaker {
+            breaker.check().map_err(Refused::Open)?;
+        }
+        let of_operation = self.operations.iter().find(|(name, _)| name == operation).map(|(_, gate)| gate);
+        // In this order: what a program or an operation may not do must not use up what the account may.
+        let mut turn = Turn {
+            limits: self,
+            program: self.enter(program.gate.as_ref(), LimitedBy::Program, program, patience, now, met).await?,
+            operation: self.enter(of_operation, LimitedBy::Operation, program, patience, now, met).await?,
+            account: self.enter(self.gate.as_ref(), LimitedBy::Account, program, patience, now, met).await?,
+            probes: false,
+            patience,
+            left: now,
+        };
+        if let Some(breaker) = &self.breaker {
+            turn.probes = breaker.pass().map_err(Refused::Open)?;
+        }
+        Ok(turn)
+    }
+
+    /// Passes a gate, if there is one.
+    async fn enter<'a>(
+        &self,
+        gate: Option<&'a Gate>,
+        rate: LimitedBy,
+        program: &ProgramLimits,
+        patience: Duration,
+        now: Instant,
+        met: &mut Met<'a>,
+    ) -> Result<Option<Place>, Refused> {
+        let Some(gate) = gate else { return Ok(None) };
+        let entered = gate.enter(program.lane, now + patience, now, &self.series.waiting).await;
+        match entered {
+            Ok(place) => {
+                met.pass(gate, &place);
+                Ok(Some(place))
+            }
+            Err(not_now) => {
+                gate.tell(not_now, met);
+                Err(self.refuse(not_now, rate))
+            }
+        }
+    }
+
+    fn refuse(&self, not_now: NotNow, rate: LimitedBy) -> Refused {
+        let by = match not_now.held {
+            Held::Rate => rate,
+            Held::Pause => LimitedBy::Pause,
+            Held::Concurrency => LimitedBy::Concurrency,
+            Held::Queue => LimitedBy::Queue,
+        };
+        self.series.limited(by);
+        Refused::Limited(by, not_now.wait)
+    }
+
+    /// Uses and shows what time has brought back, also while nobody calls.
+    pub fn recover(&self, now: Instant) {
+        if let Some(gate) = &self.gate {
+            gate.recover(now);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget(kib: usize) -> (Budget, IntGauge) {
-        let in_use = IntGauge::new("in_use", "in use").expect("a gauge");
-        (Budget::new(kib * 2 * UNIT, Duration::from_secs(5), &in_use), in_use)
+impl Turn<'_> {
+    /// A request of this call leaves: the account's rate is charged, for the first one and for each further one. How long
+    /// it has to wait for that; nearly always not at all.
+    ///
+    /// # Errors
+    /// [`Refused`] when that is longer than the call can wait. Then nothing is charged, and it must not leave.
+    pub fn leave(&mut self) -> Result<Duration, Refused> {
+        for place in [&mut self.program, &mut self.operation].into_iter().flatten() {
+            place.spend();
+        }
+        let Some(place) = &mut self.account else { return Ok(Duration::ZERO) };
+        // Since the last look at the clock a body may have arrived.
+        let now = clock::now();
+        let wait =
+            place.leave(self.patience, now).map_err(|not_now| self.limits.refuse(not_now, LimitedBy::Account))?;
+        self.left = now + wait;
+        Ok(wait)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_call_waits_for_room_and_is_refused_when_none_comes() {
-        let (budget, in_use) = budget(10);
-        let first = budget.admit(8 * UNIT).await.expect("room");
-        assert_eq!(in_use.get(), 8 * UNIT as i64);
-        assert_eq!(budget.admit(3 * UNIT).await.err(), Some(NoRoom));
-        let waiting = tokio::spawn({
-            let budget = budget.clone();
-            async move { budget.admit(3 * UNIT).await.is_ok() }
-        });
-        tokio::task::yield_now().await;
-        drop(first);
-        assert!(waiting.await.expect("no panic"));
-        assert_eq!(in_use.get(), 0);
+    /// The platform answered with this status. If that says no, the account's rate falls; `retry_after` reads when to come
+    /// again.
+    pub fn answered(&mut self, status: u16, now: Instant, retry_after: impl FnOnce() -> Option<Duration>) {
+        self.probes = false;
+        if let Some(breaker) = &self.limits.breaker {
+            breaker.succeeded();
+        }
+        if let Some(gate) = self.limits.gate.as_ref().filter(|_| NO.contains(&status))
+            && gate.refused(self.left, retry_after(), now)
+        {
+            self.limits.series.cuts.inc();
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn answers_have_room_while_bodies_take_all_of_theirs() {
-        let (budget, in_use) = budget(4);
-        let mut body = budget.admit(100 * UNIT).await.expect("clamped to the whole half");
-        let answer = budget.reserve_answer(&body, 4 * UNIT).await.expect("the other half");
-        body.shrink(UNIT);
-        assert_eq!(in_use.get(), 5 * UNIT as i64);
-        drop((answer, body));
-        assert_eq!(in_use.get(), 0);
+    /// The platform was not reached, or did not answer in time.
+    pub fn failed(&mut self, now: Instant) {
+        if let Some(breaker) = &self.limits.breaker {
+            breaker.failed(self.probes, now);
+        }
+        self.probes = false;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(breaker) = self.limits.breaker.as_ref().filter(|_| self.probes) {
+            breaker.abandoned();
+        }
     }
 }

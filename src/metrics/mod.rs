@@ -5,6 +5,7 @@
 //! no lock that a call takes.
 
 mod callbacks;
+mod limits;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use prometheus::{
 };
 
 pub use callbacks::Callbacks;
+pub use limits::{BreakerSeries, LimitSeries, LimitedBy, Limits};
 
 /// Seconds, from what the gateway itself takes to the longest answer it waits for (150 s).
 const SECONDS: &[f64] = &[
@@ -53,6 +55,8 @@ pub struct Metrics {
     pub memory_budget: IntGauge,
     /// Log lines that were dropped because the output was stuck.
     pub log_dropped: IntCounter,
+    /// What limits calls.
+    pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
     pub callbacks: Callbacks,
 }
@@ -116,6 +120,7 @@ impl Metrics {
             memory_budget: declare.gauge("memory_budget_bytes", "Most bytes that may be reserved.")?,
             log_dropped: declare
                 .counter("log_lines_dropped_total", "Log lines dropped because the output was stuck.")?,
+            limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
             registry: registry.clone(),
         };
@@ -282,8 +287,10 @@ mod tests {
             memory_in_use,
             memory_budget,
             log_dropped,
+            limits,
             callbacks,
         } = metrics;
+        let Limits { rate, cuts, waiting, limited, breaker } = limits;
         let Callbacks {
             received,
             unopened,
@@ -305,7 +312,7 @@ mod tests {
             delivery_seconds,
             dead,
         } = callbacks;
-        let ours: [&dyn Collector; 34] = [
+        let ours: [&dyn Collector; 39] = [
             calls,
             refusals,
             answers,
@@ -321,6 +328,11 @@ mod tests {
             memory_in_use,
             memory_budget,
             log_dropped,
+            rate,
+            cuts,
+            waiting,
+            limited,
+            breaker,
             received,
             unopened,
             acknowledge_seconds,

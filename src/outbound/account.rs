@@ -10,6 +10,7 @@ use http::HeaderValue;
 use crate::config;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
+use crate::limit::AccountLimits;
 use crate::metrics::AccountSeries;
 use crate::token::{Cache, Family, HttpLogin};
 
@@ -20,6 +21,7 @@ pub(crate) struct Account {
     pub(crate) cloud: Cache<HttpLogin>,
     pub(crate) call_centre: Cache<HttpLogin>,
     pub(crate) sealing: Option<Sealing>,
+    pub(crate) limits: AccountLimits,
     pub(crate) series: AccountSeries,
 }
 

@@ -10,14 +10,17 @@ use super::account::Account;
 use super::answer::{self, Judged};
 use super::body::{self, Collected};
 use super::exchange;
+use super::limits;
 use super::login;
-use super::receive::{operation, receive};
+use super::receive::{Received, operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
 use super::stop::{Stop, at_once, unless_gone};
 use crate::clock;
 use crate::http::head::Request;
 use crate::http::session::Session;
+use crate::limit::Refused;
+use crate::metrics::LimitedBy;
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
@@ -39,16 +42,34 @@ pub(super) async fn carry<'a>(
     }
     let received = receive(outbound, request, operation, record)?;
 
-    // 2. Admit: memory first, then the body.
-    let mut admission = pin!(outbound.budget.admit(body::room(&received, &outbound.rules)));
-    let admitted = match at_once(admission.as_mut()).await {
-        Some(admitted) => admitted,
-        None => {
-            let admitted = admission.await;
-            record.lap(Phase::LimitWait);
-            admitted
+    // 2. Admit: its turn, then memory, then the body.
+    let (turn, waited) = {
+        let Received { account, program, operation, patience, .. } = &received;
+        let (program, now) = (&outbound.limits[program.index], record.looked());
+        let mut turn = pin!(account.limits.admit(program, &operation.name, *patience, now, &mut record.met));
+        match at_once(turn.as_mut()).await {
+            Some(turn) => (turn, false),
+            None => tokio::select! {
+                biased;
+                turn = turn => (turn, true),
+                () = session.left() => return Err(Stop::ClientGone),
+            },
         }
     };
+    if waited {
+        record.lap(Phase::LimitWait);
+    }
+    let mut turn = turn.map_err(refused)?;
+    let (admitted, waited) = {
+        let mut admission = pin!(outbound.budget.admit(&turn, body::room(&received, &outbound.rules)));
+        match at_once(admission.as_mut()).await {
+            Some(admitted) => (admitted, false),
+            None => (admission.await, true),
+        }
+    };
+    if waited {
+        record.lap(Phase::LimitWait);
+    }
     let admitted =
         admitted.map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
 
@@ -78,9 +99,9 @@ pub(super) async fn carry<'a>(
         };
 
         let answer = if rest.is_some() {
-            exchange::stream(session, &received, &outgoing, token.as_ref(), record).await?
+            exchange::stream(session, &received, &outgoing, token.as_ref(), &mut turn, record).await?
         } else {
-            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), record));
+            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), &mut turn, record));
             unless_gone(session, exchange).await??
         };
         record.sent = Sent::Yes;
@@ -124,6 +145,7 @@ async fn deliver(
 ) -> Result<(), Stop> {
     let Judged { mut head, length, held, rest, _reserved, .. } = judged;
     head.header(REQUEST_ID, record.request_id.as_bytes());
+    limits(&mut head, record);
     record.status = head.status().as_u16();
     record.bytes_out += held.len() as u64;
     session.begin(head, length);
@@ -138,6 +160,26 @@ async fn deliver(
     session.finish().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
     Ok(())
+}
+
+/// What a call is told that has to wait longer than it can.
+pub(super) fn refused(refused: Refused) -> Reply {
+    match refused {
+        Refused::Limited(by, wait) => {
+            let detail = match by {
+                LimitedBy::Program => "the program's own rate (limit of its [[program]]) is used up",
+                LimitedBy::Operation => "the operation's rate (limit of its [[operation]]) is used up",
+                LimitedBy::Account => {
+                    "the account's rate (limit of its [[account]]), shared by all programs, is used up"
+                }
+                LimitedBy::Pause => "the platform asked for a pause",
+                LimitedBy::Concurrency => "as many calls are in flight as concurrency of a limit allows",
+                LimitedBy::Queue => "as many calls of this program wait as may",
+            };
+            Reply { retry_after: Some(wait), detail: Some(detail), ..Refusal::Limited.into() }
+        }
+        Refused::Open(wait) => Reply { retry_after: Some(wait), ..Refusal::BreakerOpen.into() },
+    }
 }
 
 /// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no

@@ -6,17 +6,22 @@
 
 use std::pin::pin;
 
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
+use super::call::refused;
 use super::receive::Received;
 use super::record::{Phase, Record};
 use super::route::Auth;
 use super::stop::{Stop, unless_gone};
+use crate::clock;
 use crate::http::answer::{Answer, SendCause};
 use crate::http::client::{ConnectError, Connection, SendError};
 use crate::http::head::Length;
+use crate::http::retry::retry_after;
 use crate::http::session::Session;
+use crate::limit::Turn;
 use crate::metrics::ConnectionOutcome;
 use crate::reply::{Refusal, Sent};
 use crate::token::Token;
@@ -26,6 +31,7 @@ pub(super) async fn once(
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
+    turn: &mut Turn<'_>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
     let credentials = Credentials::new(received, token);
@@ -33,12 +39,16 @@ pub(super) async fn once(
     let before = record.sent;
     let mut fresh = false;
     loop {
-        let connection = connect(received, fresh, record).await?;
+        let connection = connect(received, fresh, turn, record).await?;
+        leave(turn, record).await?;
         record.sent = Sent::Unknown;
         let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
         record.lap(Phase::Platform);
         match sent {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                judge(turn, &answer, record);
+                return Ok(answer);
+            }
             // A closed connection, found before a byte left or on a call that does no harm: once more.
             Err(error) if !fresh && error.cause == SendCause::Closed && (!error.left || received.is_safe()) => {
                 fresh = true;
@@ -47,7 +57,7 @@ pub(super) async fn once(
                 }
                 received.account.series.connected(ConnectionOutcome::Replaced);
             }
-            Err(error) => return Err(unanswered(received, before, error, record)),
+            Err(error) => return Err(unanswered(received, before, error, turn, record)),
         }
     }
 }
@@ -58,17 +68,19 @@ pub(super) async fn stream(
     received: &Received<'_>,
     outgoing: &Outgoing,
     token: Option<&Token>,
+    turn: &mut Turn<'_>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
-    let connection = connect(received, true, record).await?;
+    let connection = connect(received, true, turn, record).await?;
+    unless_gone(session, pin!(leave(turn, record))).await??;
     let before = record.sent;
     record.sent = Sent::Unknown;
     let credentials = Credentials::new(received, token);
     let chunked = received.length == Length::Unknown;
     let begun = received.account.client.begin(connection, &outgoing.head, credentials.parts(), chunked).await;
-    let mut sending = begun.map_err(|error| unanswered(received, before, error, record))?;
+    let mut sending = begun.map_err(|error| unanswered(received, before, error, turn, record))?;
     if !outgoing.body.is_empty() {
-        sending.write(&outgoing.body).await.map_err(|error| unanswered(received, before, error, record))?;
+        sending.write(&outgoing.body).await.map_err(|error| unanswered(received, before, error, turn, record))?;
     }
     while !sending.is_refused_more() {
         let piece = tokio::select! {
@@ -78,14 +90,38 @@ pub(super) async fn stream(
         };
         let Some(piece) = piece else { break };
         record.bytes_in += piece.len() as u64;
-        sending.write(piece).await.map_err(|error| unanswered(received, before, error, record))?;
+        sending.write(piece).await.map_err(|error| unanswered(received, before, error, turn, record))?;
     }
     let finished = unless_gone(session, pin!(sending.finish())).await?;
     record.lap(Phase::Platform);
-    finished.map_err(|error| unanswered(received, before, error, record))
+    let answer = finished.map_err(|error| unanswered(received, before, error, turn, record))?;
+    judge(turn, &answer, record);
+    Ok(answer)
 }
 
-async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) -> Result<Connection, Stop> {
+/// The account's rate is charged now, and the request may leave.
+async fn leave(turn: &mut Turn<'_>, record: &mut Record<'_>) -> Result<(), Stop> {
+    let wait = turn.leave().map_err(refused)?;
+    if !wait.is_zero() {
+        sleep(wait).await;
+        record.lap(Phase::LimitWait);
+    }
+    Ok(())
+}
+
+/// The limits learn what the platform's answer says of them.
+fn judge(turn: &mut Turn<'_>, answer: &Answer, record: &Record<'_>) {
+    let head = answer.head();
+    let wait = || head.find("retry-after").and_then(|value| retry_after(value, clock::wall_millis()));
+    turn.answered(head.status().as_u16(), record.looked(), wait);
+}
+
+async fn connect(
+    received: &Received<'_>,
+    fresh: bool,
+    turn: &mut Turn<'_>,
+    record: &mut Record<'_>,
+) -> Result<Connection, Stop> {
     let connected = received.account.client.connect(fresh, record.looked()).await;
     // One from the pool is there without waiting.
     if !connected.as_ref().is_ok_and(Connection::reused) {
@@ -99,6 +135,10 @@ async fn connect(received: &Received<'_>, fresh: bool, record: &mut Record<'_>) 
         }
         Err(error) => {
             received.account.series.connected(ConnectionOutcome::Failed);
+            // Waiting is no remedy for a platform that is not trusted, and the operator has to read what is wrong.
+            if !matches!(error, ConnectError::Untrusted) {
+                turn.failed(record.looked());
+            }
             let (refusal, reason) = match error {
                 ConnectError::Untrusted => (Refusal::UpstreamUntrusted, "tls"),
                 ConnectError::Unreachable => (Refusal::UpstreamUnreachable, "connect"),
@@ -140,7 +180,16 @@ impl<'a> Credentials<'a> {
     }
 }
 
-fn unanswered(received: &Received<'_>, before: Sent, error: SendError, record: &mut Record<'_>) -> Stop {
+fn unanswered(
+    received: &Received<'_>,
+    before: Sent,
+    error: SendError,
+    turn: &mut Turn<'_>,
+    record: &mut Record<'_>,
+) -> Stop {
+    if error.cause == SendCause::Timeout {
+        turn.failed(clock::now());
+    }
     record.sent = match error {
         SendError { left: false, .. } => before,
         SendError { cause: SendCause::Malformed, .. } => Sent::Yes,

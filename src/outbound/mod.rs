@@ -38,7 +38,7 @@ use crate::http::head::Request;
 use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
-use crate::limit::Budget;
+use crate::limit::{Budget, ProgramLimits};
 use crate::program::Programs;
 use crate::reply::{Refusal, Reply, Sent};
 
@@ -53,6 +53,8 @@ pub(crate) struct Outbound {
     /// At least one; the first is the default.
     pub(crate) accounts: Vec<Arc<Account>>,
     pub(crate) programs: Programs,
+    /// What limits each program, by its index.
+    pub(crate) limits: Vec<ProgramLimits>,
     pub(crate) routes: Routes,
     pub(crate) budget: Budget,
     pub(crate) rules: config::Outbound,
@@ -133,6 +135,13 @@ async fn contained(mut call: Pin<&mut impl Future<Output = Result<(), Stop>>>) -
     .await
 }
 
+/// What a program reads of the limits that its call met.
+fn limits(head: &mut ResponseHead, record: &Record<'_>) {
+    if let Some((policies, limits)) = record.met.texts() {
+        head.header(b"RateLimit-Policy", policies.as_bytes()).header(b"RateLimit", limits.as_bytes());
+    }
+}
+
 /// The answer of the table, in the platform's shape.
 async fn write(session: &mut Session, reply: &Reply, record: &Record<'_>) -> io::Result<()> {
     let body = reply.body(record.request_id.as_str(), record.sent);
@@ -144,6 +153,7 @@ async fn write(session: &mut Session, reply: &Reply, record: &Record<'_>) -> io:
     if let Some(seconds) = reply.retry_after_seconds() {
         head.header(b"Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
     }
+    limits(&mut head, record);
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2; the word is the platform's.
         head.header(b"WWW-Authenticate", b"Token");

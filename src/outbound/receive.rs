@@ -3,6 +3,8 @@
 //! Nothing is refused here that the platform might accept, unless the caller may not. It sends nothing and waits for
 //! nothing.
 
+use std::time::Duration;
+
 use http::Method;
 
 use super::Outbound;
@@ -13,12 +15,14 @@ use super::stop::Stop;
 use crate::clock;
 use crate::http::head::{Length, Request};
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
+use crate::limit::parse_deadline;
 use crate::program::{Credential, Program, Unknown};
 use crate::reply::{Refusal, Reply};
 use crate::token::Family;
 
 /// What the request's header decides: who calls, for which account, which operation, and how.
 pub(super) struct Received<'a> {
+    pub(super) program: &'a Program,
     pub(super) account: &'a Account,
     pub(super) operation: &'a Operation,
     pub(super) request: &'a Request,
@@ -28,6 +32,8 @@ pub(super) struct Received<'a> {
     /// `Some` when this call is sealed.
     pub(super) sealing: Option<&'a Sealing>,
     pub(super) length: Length,
+    /// How long it can wait for its turn, when it says so itself.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Received<'_> {
@@ -84,8 +90,13 @@ pub(super) fn receive<'a>(
     check_plain(request)?;
     let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
     record.sealed = sealing.is_some();
+    let patience = match request.only("x-gateway-deadline").map_err(|_| Refusal::BadDeadline)? {
+        None => None,
+        Some(written) => Some(parse_deadline(written, clock::wall_millis()).map_err(|_| Refusal::BadDeadline)?),
+    };
     let (method, path, query) = (request.method(), request.path(), request.query());
-    Ok(Received { account, operation, request, method, path, query, sealing, length: request.length() })
+    let length = request.length();
+    Ok(Received { program, account, operation, request, method, path, query, sealing, length, patience })
 }
 
 /// The program that the call's credential names.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
+use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
@@ -23,7 +24,7 @@ pub(crate) const REQUEST_ID: &[u8] = b"X-Request-Id";
 /// than a look at a token that is there, and what that took counts as a part of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Waiting for admission.
+    /// Waiting for its turn, and for memory.
     LimitWait,
     /// Waiting for a token.
     Token,
@@ -86,6 +87,8 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes_out: u64,
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
+    /// The limits it met, for its answer.
+    pub(crate) met: Met<'a>,
     started: Instant,
     looked: Instant,
     phases: [Duration; PHASES.len()],
@@ -109,6 +112,7 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
+            met: Met::default(),
             started: now,
             looked: now,
             phases: [Duration::ZERO; PHASES.len()],

@@ -287,6 +287,7 @@ mod tests {
             route: route.map(|(method, path)| (method, path.to_owned())),
             sealed: Some(false),
             headers: Vec::new(),
+            limit: None,
         }
     }
 

@@ -27,6 +27,8 @@ use crate::config::{self, OperationPattern, TokenRules};
 pub struct Program {
     /// Name in logs and metrics; `-` for the anonymous one.
     pub name: String,
+    /// Its place in the configuration; 0 for the anonymous one.
+    pub index: usize,
     /// Index of the account it is bound to.
     pub account: Option<usize>,
     /// Empty: it may do everything.
@@ -43,9 +45,10 @@ struct Login {
 }
 
 impl Program {
-    fn new(program: &config::Program) -> Self {
+    fn new(index: usize, program: &config::Program) -> Self {
         Self {
             name: program.name.clone(),
+            index,
             account: program.account,
             operations: program.operations.clone(),
             login: None,
@@ -113,7 +116,7 @@ impl Programs {
     /// # Errors
     /// A sentence: the system gives no random numbers.
     pub fn try_new(programs: &[config::Program], tokens: &TokenRules, now: Instant) -> Result<Self, String> {
-        let anonymous = Program { name: "-".to_owned(), account: None, operations: Vec::new(), login: None };
+        let anonymous = Program { name: "-".to_owned(), index: 0, account: None, operations: Vec::new(), login: None };
         let mut all = Self {
             anonymous: programs.is_empty().then_some(anonymous),
             programs: Vec::with_capacity(programs.len()),
@@ -126,7 +129,7 @@ impl Programs {
             brakes: Mutex::new(vec![Brake::new(now)]),
         };
         for (index, written) in programs.iter().enumerate() {
-            let mut program = Program::new(written);
+            let mut program = Program::new(index, written);
             if let Some(key) = &written.api_key {
                 all.by_key.insert(all.digests.of(Kind::ApiKey, key.expose()), index);
             }
@@ -257,7 +260,14 @@ mod tests {
 
     fn program(name: &str, api_key: Option<&str>, pair: Option<config::KeyPair>) -> config::Program {
         let api_key = api_key.map(Secret::new);
-        config::Program { name: name.into(), api_key, pair, account: None, operations: Vec::new() }
+        config::Program {
+            name: name.into(),
+            api_key,
+            pair,
+            account: None,
+            operations: Vec::new(),
+            limit: config::ProgramLimit::default(),
+        }
     }
 
     fn programs(programs: &[config::Program]) -> Programs {
@@ -357,12 +367,12 @@ mod tests {
     fn a_program_may_do_what_is_named() {
         let mut limited = program("a", Some("key"), None);
         limited.operations = ["task.*", "call.recording"].map(OperationPattern::new).into();
-        let limited = Program::new(&limited);
+        let limited = Program::new(0, &limited);
         for (operation, allowed) in
             [("task.create", true), ("call.recording", true), ("call.cancel", false), ("other", false), ("task", false)]
         {
             assert_eq!(limited.may(operation), allowed, "{operation}");
         }
-        assert!(Program::new(&program("b", None, None)).may("other"));
+        assert!(Program::new(0, &program("b", None, None)).may("other"));
     }
 }

@@ -119,7 +119,8 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     check_account(
         "app_secert = \"canary\"",
         "line 5: unknown key \"app_secert\" in [[account]]; known keys are name, upstream, ca, app_key, app_secret, \
-         encryption, connect_timeout, read_timeout, write_timeout, idle_timeout, token_life, login",
+         encryption, connect_timeout, read_timeout, write_timeout, idle_timeout, token_life, login, limit, \
+         breaker",
     );
     check_account(
         "encryption = { scheme = \"aes-ecb-zero\", kye = { env = \"AES_KEY\" } }",
@@ -128,11 +129,12 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     check_account("login = { often = true }", "line 5: unknown key \"often\" in login; known keys are burst, every");
     check_more(
         "[[program]]\napp_key = 1",
-        "line 7: unknown key \"app_key\" in [[program]]; known keys are name, key, secret, api_key, account, operations",
+        "line 7: unknown key \"app_key\" in [[program]]; known keys are name, key, secret, api_key, account, operations, \
+         limit",
     );
     check_more(
         "[[operation]]\n\"a\\nb\" = 1",
-        "line 7: unknown key \"a\\nb\" in [[operation]]; known keys are name, method, path, encryption, headers",
+        "line 7: unknown key \"a\\nb\" in [[operation]]; known keys are name, method, path, encryption, headers, limit",
     );
 }
 
@@ -205,6 +207,23 @@ fn numbers_durations_and_sizes_have_units_and_bounds() {
     check_account("token_life = \"0h\"", "line 5: token_life is zero; write a longer time, such as \"24h\"");
     check_account("login = { every = \"0s\" }", "line 5: every is zero; write a longer time, such as \"10s\"");
     check_account("login = { burst = 0 }", "line 5: burst is 0; write a number from 1 to 1000");
+    for (limit, sentence) in [
+        ("rate = 50", "rate must be text with a unit, such as \"50/s\", not a number"),
+        ("rate = \"50\"", "rate is \"50\"; write calls and a time, such as \"50/s\", \"300/m\" or \"100/h\""),
+        ("rate = \"0/s\"", "rate is \"0/s\"; write 1 to 100000 calls"),
+        ("rate = \"5/s\", burst = 0", "burst is 0; write a number from 1 to 100000"),
+        ("burst = 5", "burst stands without rate; add rate, or remove burst"),
+        ("least = \"5/s\"", "least stands without rate; add rate, or remove least"),
+        ("rate = \"5/s\", least = \"6/s\"", "least must be from a thousandth of rate up to rate; correct one of them"),
+        ("rate = \"5/s\", least = \"1/h\"", "least must be from a thousandth of rate up to rate; correct one of them"),
+        ("max_wait = \"11m\"", "max_wait is over 10m, and what waits holds a connection; write 10m or less"),
+        ("concurrency = 0", "concurrency is 0; write a number from 1 to 100000"),
+    ] {
+        check_account(&format!("limit = {{ {limit} }}"), &format!("line 5: {sentence}"));
+    }
+    check_account("breaker = \"on\"", "line 5: breaker must be \"off\" or { failures = …, open = … }");
+    check_account("breaker = { failures = 0 }", "line 5: failures is 0; write a number from 1 to 1000");
+    check_account("breaker = { open = \"0s\" }", "line 5: open is zero; write a longer time, such as \"10s\"");
     check_outbound("max_header = \"2MiB\"", "line 2: max_header is 2MiB; the most is 1MiB");
     check_outbound("max_header = \"512B\"", "line 2: max_header is 512B; the least is 1KiB");
     check_outbound("max_body = \"0B\"", "line 2: max_body is 0B; the least is 1B");

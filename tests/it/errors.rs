@@ -66,6 +66,23 @@ fn produce(word: &str) -> (Gateway, Answer) {
             raw(Setup::default(), "POST /x HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         }
         "unknown_account" => raw(Setup::default(), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Account: nobody\r\n\r\n"),
+        "bad_deadline" => raw(Setup::default(), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Deadline: soon\r\n\r\n"),
+        "limited" => {
+            let platform = platform();
+            let setup = Setup { account: "limit = { rate = \"1/h\" }".into(), ..Setup::default() };
+            let gateway = setup.start(&platform).ready();
+            assert_eq!(gateway.client().get("/service/cloud/detail?TaskID=1").status, 200);
+            let answer = gateway.client().get("/service/cloud/detail?TaskID=1");
+            (gateway, answer)
+        }
+        "breaker_open" => {
+            let nobody = Refusing::new();
+            let setup = Setup { account: "breaker = { failures = 1 }".into(), ..Setup::default() };
+            let gateway = setup.start_at(&nobody.url(), None);
+            assert_eq!(gateway.client().get(WITHOUT_TOKEN).word(), Some("upstream_unreachable"));
+            let answer = gateway.client().get(WITHOUT_TOKEN);
+            (gateway, answer)
+        }
         "unknown_program" => raw(programs(""), "GET /x HTTP/1.1\r\nHost: g\r\nX-Gateway-Key: another\r\n\r\n"),
         "token_invalid" => raw(programs(""), "GET /x HTTP/1.1\r\nHost: g\r\nAuthorization: Token x\r\n\r\n"),
         "token_expired" => {

@@ -22,6 +22,7 @@ mod framing;
 mod gone;
 mod headers;
 mod inbound;
+mod limiting;
 mod limits;
 mod logins;
 mod malformed;

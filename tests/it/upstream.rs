@@ -102,7 +102,8 @@ fn a_handshake_that_breaks_off_says_nothing_of_trust() {
 fn nobody_listens_there() {
     let refusing = Refusing::new();
     let gateway = Setup::default().start_at(&refusing.url(), None);
-    for _ in 0..5 {
+    // A fifth one would open the breaker.
+    for _ in 0..4 {
         assert_refused(&gateway.client().post(QUERY_READ, "{}"), "upstream_unreachable", "refused");
         assert_refused(&gateway.client().post(ECHO, "{}"), "token_unavailable", "no login either");
     }

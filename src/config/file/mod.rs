@@ -4,6 +4,7 @@
 //! Secrets are still references here; no file but the configuration's own text is read.
 
 mod callbacks;
+mod limit;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http::HeaderName;
 use toml::de::{DeTable, DeValue};
 
 pub(super) use callbacks::{Inbound, Inbox, Receiver, Source, When};
+pub(super) use limit::{AccountLimit, Breaker, OperationLimit, ProgramLimit};
 
 use super::error::{Fault, quote};
 use super::table::{Given, Section, Table, entries};
@@ -151,6 +153,9 @@ pub(super) struct Account {
     pub(super) idle_timeout: Option<Given<Duration>>,
     pub(super) token_life: Option<Given<Duration>>,
     pub(super) login: Option<Given<Login>>,
+    pub(super) limit: Option<Given<AccountLimit>>,
+    /// `None` inside is `"off"`.
+    pub(super) breaker: Option<Given<Option<Breaker>>>,
 }
 
 impl Section for Account {
@@ -170,6 +175,8 @@ impl Section for Account {
             idle_timeout: table.duration("idle_timeout")?,
             token_life: table.duration("token_life")?,
             login: table.section("login")?,
+            limit: table.section("limit")?,
+            breaker: table.any("breaker").map(limit::breaker).transpose()?,
         })
     }
 }
@@ -229,6 +236,7 @@ pub(super) struct Program {
     pub(super) api_key: Option<Given<Reference>>,
     pub(super) account: Option<Given<String>>,
     pub(super) operations: Option<Given<Vec<Given<String>>>>,
+    pub(super) limit: Option<Given<ProgramLimit>>,
 }
 
 impl Section for Program {
@@ -242,6 +250,7 @@ impl Section for Program {
             api_key: table.any("api_key").map(reference).transpose()?,
             account: table.text("account")?,
             operations: table.texts("operations")?,
+            limit: table.section("limit")?,
         })
     }
 }
@@ -253,6 +262,7 @@ pub(super) struct Operation {
     pub(super) path: Option<Given<String>>,
     pub(super) encryption: Option<Given<String>>,
     pub(super) headers: Option<Given<Headers>>,
+    pub(super) limit: Option<Given<OperationLimit>>,
 }
 
 impl Section for Operation {
@@ -265,6 +275,7 @@ impl Section for Operation {
             path: table.text("path")?,
             encryption: table.text("encryption")?,
             headers: table.any("headers").map(headers).transpose()?,
+            limit: table.section("limit")?,
         })
     }
 }

@@ -31,6 +31,9 @@ const BODY_READ: usize = 64 * 1024;
 /// it away (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How often it is looked for that a program has gone whose body was not read yet.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// The next request's head could not be had.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoRequest {
@@ -265,6 +268,17 @@ impl Session {
         }
         self.take_given();
         poll_fn(|cx| self.wire.poll_ended(cx)).await;
+    }
+
+    /// The same while the body may not have been read yet: the end that stands behind it is looked for now and then.
+    pub(crate) async fn left(&mut self) {
+        while !self.is_body_done() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.wire.is_closed_by_peer() {
+                return;
+            }
+        }
+        self.gone().await;
     }
 
     /// Whether the head of a final answer was begun, so that another one would stand inside it.

@@ -12,7 +12,7 @@ const SAMPLE: &str = include_str!("../../../conf/gateway.toml");
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 /// Every section with the text that an unknown key is put into.
-const SECTIONS: [(&str, &str); 16] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("the file", "zzz = 1"),
     ("[outbound]", "[outbound]\nzzz = 1"),
     ("[inbound]", "[inbound]\nzzz = 1"),
@@ -22,8 +22,12 @@ const SECTIONS: [(&str, &str); 16] = [
     ("[[account]]", "[[account]]\nzzz = 1"),
     ("encryption", "[[account]]\nencryption = { zzz = 1 }"),
     ("login", "[[account]]\nlogin = { zzz = 1 }"),
+    ("limit of [[account]]", "[[account]]\nlimit = { zzz = 1 }"),
+    ("breaker", "[[account]]\nbreaker = { zzz = 1 }"),
     ("[[program]]", "[[program]]\nzzz = 1"),
+    ("limit of [[program]]", "[[program]]\nlimit = { zzz = 1 }"),
     ("[[operation]]", "[[operation]]\nzzz = 1"),
+    ("limit of [[operation]]", "[[operation]]\nlimit = { zzz = 1 }"),
     ("[[source]]", "[[source]]\nzzz = 1"),
     ("[[receiver]]", "[[receiver]]\nzzz = 1"),
     ("identity", "[[receiver]]\nidentity = { zzz = 1 }"),
@@ -145,6 +149,14 @@ fn what_the_sample_shows_as_default_is_the_default() {
         format!("{outbound:?} {admin} {:?} {:?} {:?}", account.upstream, account.timeouts, account.token)
     };
     assert_eq!(print(&shown), print(&plain));
+    let first = parse(&uncommented(0), "defaults");
+    assert_eq!(first.accounts[0].breaker, plain.accounts[0].breaker);
+    assert_eq!(first.accounts[0].limit.max_wait, plain.accounts[0].limit.max_wait);
+    let least = |config: &Config| config.accounts[0].limit.least.expect("with a rate");
+    let rated = format!("{ACCOUNT}limit = {{ rate = \"50/s\" }}\n[outbound]\n");
+    let rated = Config::parse(&rated, Path::new("."), env).expect("a rate");
+    assert_eq!(least(&first).per_second(), least(&rated).per_second());
+    assert_eq!(first.programs[0].limit.share, 1);
     // The least there is of callbacks, in the same folder, where default paths start.
     let least = "[inbound]\n[[source]]\nname = \"calls\"\npath = \"/callbacks/4f0c8b1e9a2d7c3560b1f2a4c8e97d05\"\n\
                  receivers = [\"books\"]\n[[receiver]]\nname = \"books\"\nurl = \"https://books.internal/hooks/calls\"\n";
@@ -192,7 +204,16 @@ fn the_sample_shows_every_known_key_and_no_other() {
                 assert_eq!(headers, known);
             }
             None => {
-                let line = SAMPLE.lines().filter(|line| line.contains(&format!("{title} = {{"))).collect::<String>();
+                // `limit of [[account]]` is shown in that section, others under a name that no other section has.
+                let (key, section) = title.split_once(" of ").unwrap_or((title, ""));
+                let is_header = |line: &&str| line.trim_start_matches('#').starts_with('[');
+                let of_section = SAMPLE.lines().skip_while(|line| line.trim_start_matches('#') != section).skip(1);
+                let lines: Vec<_> = match section {
+                    "" => SAMPLE.lines().collect(),
+                    _ => of_section.take_while(|line| !is_header(line)).collect(),
+                };
+                let line =
+                    lines.iter().filter(|line| line.contains(&format!("{key} = {{"))).copied().collect::<String>();
                 for key in known {
                     assert!(line.contains(&format!(" {key} = ")), "{key} of {title} is not in the sample");
                 }

@@ -1,0 +1,382 @@
+//! A gate that calls pass as fast as its rate, as many at a time as it has places, in fair turns.
+//!
+//! Here calls wait and are told; whose turn it is, is decided in `turns`. A call leaves the queue when its future is dropped,
+//! and its place when the place is. The gate knows no calls and no answers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus::{Gauge, IntGauge};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::sleep_until;
+
+use super::fair::Fair;
+use super::fields::{Met, Policy};
+use super::turns::{Asked, Due, Held, NotNow, Seen, Turns};
+use crate::clock::{self, Instant};
+use crate::config::{Frequency, Quota};
+
+/// Most calls of one program that wait at one gate: at 1,000 calls a second more than four seconds' worth, and less
+/// than a mebibyte of memory.
+const MOST_WAITING: usize = 4096;
+
+/// What a gate is made of.
+#[derive(Debug)]
+pub(super) struct GateRules {
+    /// What `RateLimit` calls it.
+    pub(super) name: &'static str,
+    /// `None`: any rate.
+    pub(super) quota: Option<Quota>,
+    /// How far the rate may be lowered; `None`: it is fixed.
+    pub(super) least: Option<Frequency>,
+    /// Calls at the same time; `None`: any number.
+    pub(super) concurrency: Option<u32>,
+    /// The share of each lane, one for each program.
+    pub(super) shares: Vec<u32>,
+}
+
+/// A handle: cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Gate(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    policy: Option<Policy>,
+    /// Calls per second, at the full rate.
+    full: f64,
+    /// Shows the present rate in calls per second.
+    shown: Option<Gauge>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    turns: Turns<oneshot::Sender<Place>>,
+    /// Whether a task lets calls pass as time goes on.
+    is_driven: bool,
+}
+
+/// A place behind the gate. Dropping it frees it for the next one.
+#[derive(Debug)]
+pub(super) struct Place {
+    gate: Gate,
+    has_left: bool,
+    seen: Seen,
+}
+
+impl Gate {
+    /// With its whole burst. `shown` shows the rate.
+    pub(super) fn new(rules: GateRules, shown: Option<Gauge>, now: Instant) -> Self {
+        let GateRules { name, quota, least, concurrency, shares } = rules;
+        let full = quota.map_or(0.0, |quota| quota.rate.per_second());
+        shown.iter().for_each(|shown| shown.set(full));
+        let turns = Turns::new(quota, least, concurrency, Fair::new(shares, MOST_WAITING), now);
+        Self(Arc::new(Shared {
+            policy: quota.map(|quota| Policy::new(name, quota)),
+            full,
+            shown,
+            state: Mutex::new(State { turns, is_driven: false }),
+        }))
+    }
+
+    /// Passes now, or waits for its turn until `deadline`. `waiting` counts those who wait.
+    ///
+    /// # Errors
+    /// [`NotNow`], at once where the wait is known to be longer, else at the deadline.
+    pub(super) async fn enter(
+        &self,
+        lane: usize,
+        deadline: Instant,
+        now: Instant,
+        waiting: &IntGauge,
+    ) -> Result<Place, NotNow> {
+        let mut turn = None;
+        let asked = {
+            let mut state = self.lock();
+            let (due, asked) = state.turns.ask(lane, deadline.saturating_duration_since(now), now, || {
+                let (give, taken) = oneshot::channel();
+                turn = Some(taken);
+                give
+            });
+            // Whoever waits now waits for what the next look says.
+            let drive = matches!(asked, Asked::Waits(_)) && !state.is_driven;
+            state.is_driven |= drive;
+            drop(state);
+            self.give(due);
+            if drive {
+                self.drive(now);
+            }
+            asked
+        };
+        let ticket = match asked {
+            Asked::Passed(seen) => return Ok(self.place(seen)),
+            Asked::Refused(not_now) => return Err(not_now),
+            Asked::Waits(ticket) => ticket,
+        };
+        // Both are there when it waits; whoever is told nothing any more is told to come again.
+        let ended = NotNow { wait: Duration::ZERO, held: Held::Queue };
+        let mut turn = turn.ok_or(ended)?;
+        let queued = Queued::new(self, lane, ticket, waiting);
+        tokio::select! {
+            biased;
+            place = &mut turn => return place.map_err(|_| ended),
+            () = sleep_until(deadline) => {}
+        }
+        if queued.leave() {
+            return Err(self.estimate(lane, clock::now()));
+        }
+        // Its turn came in this moment.
+        turn.await.map_err(|_| ended)
+    }
+
+    fn estimate(&self, lane: usize, now: Instant) -> NotNow {
+        let (due, not_now) = self.lock().turns.estimate(lane, now);
+        self.give(due);
+        not_now
+    }
+
+    /// The platform said no to a request that left at `left`: the rate falls, and nothing passes before `retry_after` is
+    /// over. Whether the rate fell.
+    pub(super) fn refused(&self, left: Instant, retry_after: Option<Duration>, now: Instant) -> bool {
+        let mut state = self.lock();
+        let part = state.turns.refused(left, retry_after, now);
+        self.show(part);
+        part.is_some()
+    }
+
+    /// Uses and shows what time has brought back.
+    pub(super) fn recover(&self, now: Instant) {
+        let mut state = self.lock();
+        let part = state.turns.recover(now);
+        self.show(part);
+    }
+
+    /// Under the lock, so that what is shown is the last.
+    fn show(&self, part: Option<f64>) {
+        if let (Some(part), Some(shown)) = (part, &self.0.shown) {
+            shown.set(self.0.full * part);
+        }
+    }
+
+    /// What a call reads that was not let in.
+    pub(super) fn tell<'a>(&'a self, not_now: NotNow, met: &mut Met<'a>) {
+        if let Some(policy) = &self.0.policy {
+            met.add(policy, 0, not_now.wait);
+        }
+    }
+
+    fn place(&self, seen: Seen) -> Place {
+        Place { gate: self.clone(), has_left: false, seen }
+    }
+
+    /// Tells those whose turn has come. Never under the lock: a place that nobody takes any more is freed at once.
+    fn give(&self, due: Due<oneshot::Sender<Place>>) {
+        for (turn, seen) in due {
+            let _ = turn.send(self.place(seen));
+        }
+    }
+
+    /// Lets calls pass as time goes on, as long as time alone helps one of them. Only one task does so at a time.
+    fn drive(&self, now: Instant) {
+        let gate = self.clone();
+        // Without a runtime the gateway is ending, and nobody waits any more.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let mut now = now;
+            loop {
+                let (due, next) = {
+                    let mut state = gate.lock();
+                    let (due, held) = state.turns.advance(now);
+                    let next = Turns::<oneshot::Sender<Place>>::next(held, now);
+                    state.is_driven = next.is_some();
+                    (due, next)
+                };
+                gate.give(due);
+                let Some(next) = next else { return };
+                sleep_until(next).await;
+                now = clock::now();
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics halfway through a change.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// A request of this call leaves now; how long it has to wait for that.
+    ///
+    /// # Errors
+    /// [`NotNow`] when that is longer than `longest`, and nothing is charged.
+    pub(super) fn leave(&mut self, longest: Duration, now: Instant) -> Result<Duration, NotNow> {
+        let wait = self.gate.lock().turns.leave(self.has_left, longest, now)?;
+        self.has_left = true;
+        Ok(wait)
+    }
+
+    /// It has left as far as this gate is concerned, which charges turns only.
+    pub(super) fn spend(&mut self) {
+        self.has_left = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.turns.release(self.has_left);
+        if state.turns.is_idle() {
+            return;
+        }
+        let now = clock::now();
+        let (due, held) = state.turns.advance(now);
+        let drive = Turns::<oneshot::Sender<Place>>::next(held, now).is_some() && !state.is_driven;
+        state.is_driven |= drive;
+        drop(state);
+        self.gate.give(due);
+        if drive {
+            self.gate.drive(now);
+        }
+    }
+}
+
+impl<'a> Met<'a> {
+    /// Adds what the call saw at this gate, if it has a rate.
+    pub(super) fn pass(&mut self, gate: &'a Gate, place: &Place) {
+        if let Some(policy) = &gate.0.policy {
+            self.add(policy, place.seen.left, place.seen.interval);
+        }
+    }
+}
+
+/// A place in the queue. Dropping it leaves the queue.
+struct Queued<'a> {
+    gate: &'a Gate,
+    lane: usize,
+    ticket: u64,
+    waiting: &'a IntGauge,
+}
+
+impl<'a> Queued<'a> {
+    fn new(gate: &'a Gate, lane: usize, ticket: u64, waiting: &'a IntGauge) -> Self {
+        waiting.inc();
+        Self { gate, lane, ticket, waiting }
+    }
+
+    /// Leaves the queue. `false`: its turn has come.
+    fn leave(&self) -> bool {
+        let removed = self.gate.lock().turns.remove(self.lane, self.ticket);
+        removed.is_some()
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.leave();
+        self.waiting.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(calls: u32, burst: u32, concurrency: Option<u32>) -> Gate {
+        let quota = Some(Quota { rate: Frequency { calls, per: Duration::from_secs(1) }, burst });
+        let rules = GateRules { name: "account", quota, least: None, concurrency, shares: vec![1, 1] };
+        Gate::new(rules, None, clock::now())
+    }
+
+    fn gauge() -> IntGauge {
+        IntGauge::new("waiting", "waiting").expect("a gauge")
+    }
+
+    /// Enters with so much patience; the place has left.
+    fn entering(
+        gate: &Gate,
+        waiting: &IntGauge,
+        patience: u64,
+    ) -> tokio::task::JoinHandle<Result<(Place, Instant), NotNow>> {
+        let (gate, waiting) = (gate.clone(), waiting.clone());
+        tokio::spawn(async move {
+            let now = clock::now();
+            let mut place = gate.enter(0, now + Duration::from_millis(patience), now, &waiting).await?;
+            place.spend();
+            Ok((place, clock::now()))
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_pass_one_by_one_at_the_rate() {
+        let (gate, waiting, start) = (gate(10, 1, None), gauge(), clock::now());
+        let calls: Vec<_> = (0..5).map(|_| entering(&gate, &waiting, 1_000)).collect();
+        for (index, call) in calls.into_iter().enumerate() {
+            let (_, at) = call.await.expect("no panic").expect("in time");
+            let at = (at - start).as_millis() as usize;
+            assert!((index * 100).saturating_sub(11) <= at && at <= index * 100 + 2, "{index}: {at}");
+        }
+        assert_eq!(waiting.get(), 0);
+        assert!(!gate.lock().is_driven);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_cannot_be_served_in_time_never_waits() {
+        let (gate, waiting, start) = (gate(10, 1, None), gauge(), clock::now());
+        let calls: Vec<_> = (0..20).map(|_| entering(&gate, &waiting, 450)).collect();
+        let (mut served, mut refused) = (0, 0);
+        for call in calls {
+            match call.await.expect("no panic") {
+                Ok(_) => served += 1,
+                Err(not_now) => {
+                    refused += 1;
+                    assert!(not_now.held == Held::Rate && not_now.wait > Duration::from_millis(450), "{not_now:?}");
+                }
+            }
+        }
+        assert_eq!((served, refused), (5, 15));
+        assert!(clock::now() - start < Duration::from_millis(450));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_goes_away_frees_its_place_in_the_queue_and_behind_the_gate() {
+        let (gate, waiting) = (gate(10, 1, Some(1)), gauge());
+        let (first, _) = entering(&gate, &waiting, 0).await.expect("no panic").expect("a place");
+        let calls: Vec<_> = (0..3).map(|_| entering(&gate, &waiting, 10_000)).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(waiting.get(), 3);
+        calls[0].abort();
+        calls[1].abort();
+        tokio::task::yield_now().await;
+        assert_eq!(waiting.get(), 1);
+        drop(first);
+        let last = calls.into_iter().next_back().expect("three");
+        assert!(last.await.expect("no panic").is_ok());
+        assert_eq!(waiting.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_not_free_in_time_is_refused_at_the_deadline() {
+        let (gate, waiting, start) = (gate(1000, 10, Some(1)), gauge(), clock::now());
+        let first = entering(&gate, &waiting, 0).await.expect("no panic").expect("a place");
+        let second = entering(&gate, &waiting, 300).await.expect("no panic").expect_err("no place");
+        assert_eq!((second.held, clock::now() - start), (Held::Concurrency, Duration::from_millis(300)));
+        drop(first);
+        assert!(entering(&gate, &waiting, 0).await.expect("no panic").is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_comes_while_its_caller_goes_is_given_back() {
+        let (gate, waiting) = (gate(10, 1, Some(1)), gauge());
+        let first = entering(&gate, &waiting, 0).await.expect("no panic").expect("a place");
+        let gone = entering(&gate, &waiting, 10_000);
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_millis(200)).await;
+        // The place is given, and nobody is there to take it.
+        drop(first);
+        gone.abort();
+        assert!(gone.await.is_err());
+        assert!(entering(&gate, &waiting, 0).await.expect("no panic").is_ok());
+    }
+}

@@ -1,0 +1,120 @@
+//! The series of limits: what may be sent, who waits for it, who was refused, and whether the platform says no.
+//!
+//! It only declares. Labels are accounts of the configuration and the closed lists below.
+
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Declare;
+
+/// What refused a call, in the order of the counters of [`LimitSeries`].
+const LIMITS: [&str; 6] = ["program", "operation", "account", "pause", "concurrency", "queue"];
+
+/// The states of a breaker, in the order in which they are shown.
+const STATES: [&str; 3] = ["closed", "open", "probing"];
+
+/// All series of limits.
+pub struct Limits {
+    /// Calls per second that an account may send now; 0 when there is no limit.
+    pub rate: GaugeVec,
+    /// Times that the platform said no and the rate fell.
+    pub cuts: IntCounterVec,
+    /// Calls that wait for their turn.
+    pub waiting: IntGaugeVec,
+    /// Calls refused, by what limited them.
+    pub limited: IntCounterVec,
+    /// 1 for the state that an account's breaker is in, 0 for the others.
+    pub breaker: IntGaugeVec,
+}
+
+impl Limits {
+    pub(super) fn try_new(declare: &Declare<'_>) -> prometheus::Result<Self> {
+        let rate = GaugeVec::new(
+            Declare::opts("account_rate", "Calls per second that an account may send now; 0: any number."),
+            &["account"],
+        )?;
+        declare.0.register(Box::new(rate.clone()))?;
+        Ok(Self {
+            rate,
+            cuts: declare.counters(
+                "account_rate_cuts_total",
+                "Times that an account's rate fell because the platform said no.",
+                &["account"],
+            )?,
+            waiting: declare.gauges("waiting_calls", "Calls that wait for their turn.", &["account"])?,
+            limited: declare.counters(
+                "limited_total",
+                "Calls refused because of a limit, by what limited them.",
+                &["account", "limit"],
+            )?,
+            breaker: declare.gauges(
+                "breaker_state",
+                "1 for the state that an account's breaker is in, 0 for the others.",
+                &["account", "state"],
+            )?,
+        })
+    }
+
+    /// The series of one account, found once.
+    pub fn account(&self, account: &str) -> LimitSeries {
+        LimitSeries {
+            rate: self.rate.with_label_values(&[account]),
+            cuts: self.cuts.with_label_values(&[account]),
+            waiting: self.waiting.with_label_values(&[account]),
+            limited: LIMITS.map(|limit| self.limited.with_label_values(&[account, limit])),
+        }
+    }
+
+    /// The series of one account's breaker, found once.
+    pub fn breaker(&self, account: &str) -> BreakerSeries {
+        BreakerSeries(Some(STATES.map(|state| self.breaker.with_label_values(&[account, state]))))
+    }
+}
+
+/// The series of one account's limits.
+#[derive(Debug)]
+pub struct LimitSeries {
+    /// Calls per second that it may send now.
+    pub rate: Gauge,
+    /// Times that its rate fell.
+    pub cuts: IntCounter,
+    /// Calls that wait for their turn.
+    pub waiting: IntGauge,
+    limited: [IntCounter; LIMITS.len()],
+}
+
+/// What refused a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitedBy {
+    /// The program's rate.
+    Program,
+    /// The operation's rate.
+    Operation,
+    /// The account's rate.
+    Account,
+    /// A pause that the platform asked for.
+    Pause,
+    /// The number of calls at the same time.
+    Concurrency,
+    /// The number of calls of one program that may wait.
+    Queue,
+}
+
+impl LimitSeries {
+    /// A call was refused.
+    pub fn limited(&self, by: LimitedBy) {
+        self.limited[by as usize].inc();
+    }
+}
+
+/// The series of one account's breaker. The default shows nothing.
+#[derive(Debug, Default)]
+pub struct BreakerSeries(Option<[IntGauge; STATES.len()]>);
+
+impl BreakerSeries {
+    /// Shows the state with this number.
+    pub fn show(&self, state: usize) {
+        for (index, gauge) in self.0.iter().flatten().enumerate() {
+            gauge.set(i64::from(index == state));
+        }
+    }
+}

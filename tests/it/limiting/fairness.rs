@@ -1,0 +1,112 @@
+//! More calls than an account may send: the platform never sees more than the limit, each program gets its share, and
+//! who cannot be served is told so without waiting.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use airudder_gateway::clock;
+use airudder_gateway::simulator::Received;
+
+use super::{call, limited_with, programs};
+use crate::support::{Gateway, calls};
+
+/// Calls per second, and at once.
+const RATE: usize = 100;
+const BURST: usize = 20;
+
+/// Callers of each program, and how long one that was refused stays away: together five times as many calls as turns.
+const CALLERS: usize = 16;
+const AWAY: Duration = Duration::from_millis(50);
+
+/// What became of the calls of one program.
+#[derive(Debug, Default)]
+struct Served {
+    answered: usize,
+    refused: usize,
+    /// Refused after it had waited: what nobody could know when it came.
+    late: usize,
+}
+
+/// Ten seconds; another number by the environment.
+#[expect(clippy::disallowed_methods, reason = "how long a story is told is asked at the door, like the gateway's own")]
+fn duration() -> Duration {
+    let seconds = std::env::var("OVERLOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+/// Calls until it is told to stop.
+fn caller(gateway: &Gateway, key: &str, stop: &AtomicBool) {
+    let mut client = gateway.client();
+    while !stop.load(Ordering::Relaxed) {
+        let answer = call(&mut client, &format!("X-Gateway-Key: key-{key}\r\n"));
+        match (answer.status, answer.word()) {
+            (200, None) => {}
+            (429, Some("limited")) => std::thread::sleep(AWAY),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the log says of the calls of a program.
+fn served(lines: &[serde_json::Value], program: &str) -> Served {
+    let mut served = Served::default();
+    for line in lines.iter().filter(|line| line["program"] == program) {
+        match line["outcome"].as_str() {
+            Some("answered") => served.answered += 1,
+            _ => {
+                served.refused += 1;
+                served.late += usize::from(line["limit_wait_us"].as_u64().is_none_or(|waited| waited > 100_000));
+            }
+        }
+    }
+    served
+}
+
+/// The most that arrived within any second.
+fn fullest_second(arrived: &[Received]) -> usize {
+    let mut times: Vec<_> = arrived.iter().map(|call| call.at).collect();
+    times.sort();
+    let within =
+        |from: usize| times[from..].iter().take_while(|at| **at < times[from] + Duration::from_secs(1)).count();
+    (0..times.len()).map(within).max().unwrap_or(0)
+}
+
+#[test]
+fn three_programs_share_an_overloaded_account_and_the_platform_sees_its_limit() {
+    let more = programs(["share = 1", "share = 1", "share = 2"]);
+    let limit = format!("rate = \"{RATE}/s\", burst = {BURST}, max_wait = \"200ms\"");
+    let (platform, gateway) = limited_with(&limit, &more);
+    let stop = AtomicBool::new(false);
+    let started = clock::now();
+    std::thread::scope(|scope| {
+        let (gateway, stop) = (&gateway, &stop);
+        for key in ["a", "b", "c"] {
+            (0..CALLERS).for_each(|_| drop(scope.spawn(move || caller(gateway, key, stop))));
+        }
+        std::thread::sleep(duration());
+        stop.store(true, Ordering::Relaxed);
+    });
+    let seconds = (clock::now() - started).as_secs_f64();
+    let arrived = calls(&platform);
+    // Each call that left was answered, and no other was: a line each.
+    gateway.until(|gateway| gateway.printed().matches("\"outcome\":\"answered\"").count() == arrived.len());
+    let lines: Vec<serde_json::Value> =
+        gateway.printed().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let served = ["a", "b", "c"].map(|program| served(&lines, program));
+    println!("{seconds:.1} s: {served:?}, {} in the fullest second", fullest_second(&arrived));
+
+    // Whatever was asked, no second saw more than the rate and the burst, give or take half a percent.
+    assert!(fullest_second(&arrived) as f64 <= (RATE + BURST) as f64 * 1.005, "{}", fullest_second(&arrived));
+    let answered: usize = served.iter().map(|served| served.answered).sum();
+    assert_eq!(answered, arrived.len());
+    let turns = RATE as f64 * seconds;
+    assert!(answered as f64 <= (turns + BURST as f64) * 1.005, "{answered} of {turns}");
+    let asked: usize = served.iter().map(|served| served.answered + served.refused).sum();
+    assert!(asked as f64 > 4.0 * turns, "an overload: {asked} of {turns}");
+    // And none of it was wasted: each program had at least nine tenths of its share.
+    for (served, share) in served.iter().zip([0.25, 0.25, 0.5]) {
+        assert!(served.answered as f64 >= turns * share * 0.9, "{served:?} of {:.0}", turns * share);
+        assert!(served.late * 20 <= served.refused, "told at once: {served:?}");
+    }
+    gateway.until(|gateway| gateway.metric(r#"waiting_calls{account="main"}"#) == 0.0);
+}
