@@ -145,7 +145,7 @@ pub struct Pace {
 /// What one bounded step of an operation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// Deliveries that were redriven, or entries that were purged; with `dry_run`, that would have been.
+    /// Deliveries that were redriven, or entries that were purged (with a receiver, deliveries to it); with `dry_run`, that would have been.
     pub matched: u64,
     /// Go on after this one; `None` when there is nothing left.
     pub next: Option<EntryId>,

@@ -16,6 +16,10 @@ use crate::clock;
 /// Due times are wall time, which may be set forward: nobody sleeps longer than this before he looks again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
+/// Most bytes of bodies that are leased to a receiver at the same time: one body of the greatest usual size for each of a few
+/// attempts, or thousands of small ones. A single larger one is leased alone.
+pub(super) const MOST_BYTES: u64 = 32 * 1024 * 1024;
+
 /// The leases of all receivers.
 pub(super) struct Desk {
     /// Receivers come from the configuration, so their number is bounded.
@@ -33,6 +37,10 @@ pub(super) struct Counter {
 /// What is known about the next delivery without asking the disk.
 struct Due {
     leased: HashSet<EntryId>,
+    /// Of their bodies.
+    bytes: u64,
+    /// Something that is due was not leased, because there was no room for its bytes.
+    waits_for_room: bool,
     /// Something may be due now: ask the disk.
     maybe: bool,
     /// Else nothing is before this wall time.
@@ -56,7 +64,8 @@ impl Desk {
         if let Some(counter) = receivers.get(receiver) {
             return counter.clone();
         }
-        let due = Due { leased: HashSet::new(), maybe: true, next_ms: None, closed: false };
+        let due =
+            Due { leased: HashSet::new(), bytes: 0, waits_for_room: false, maybe: true, next_ms: None, closed: false };
         let name: Arc<str> = receiver.into();
         let counter = Arc::new(Counter { name: name.clone(), state: Mutex::new(due), changed: Notify::new() });
         receivers.insert(name, counter.clone());
@@ -129,9 +138,20 @@ impl Counter {
         self.lock().leased.contains(&id)
     }
 
-    /// Leases it; `None` when somebody has it.
-    pub(super) fn take(self: &Arc<Self>, id: EntryId) -> Option<Hold> {
-        self.lock().leased.insert(id).then(|| Hold { counter: self.clone(), id, settled: AtomicBool::new(false) })
+    /// Leases it with the bytes of its body. The first always has room, however large it is.
+    pub(super) fn take(self: &Arc<Self>, id: EntryId, bytes: u64) -> Taken {
+        let mut due = self.lock();
+        if due.leased.contains(&id) {
+            return Taken::Held;
+        }
+        if due.bytes > 0 && due.bytes.saturating_add(bytes) > MOST_BYTES {
+            // Whoever gives something back says that it is worth asking again.
+            due.waits_for_room = true;
+            return Taken::NoRoom;
+        }
+        due.leased.insert(id);
+        due.bytes += bytes;
+        Taken::Leased(Hold { counter: self.clone(), id, bytes, settled: AtomicBool::new(false) })
     }
 
     /// Ends when something may be due.
@@ -155,10 +175,21 @@ impl Counter {
     }
 }
 
-/// A leased delivery. Dropped, it is given back.
+/// What became of asking for a lease.
+pub(super) enum Taken {
+    /// It is leased.
+    Leased(Hold),
+    /// Somebody has it.
+    Held,
+    /// Too many bytes are leased.
+    NoRoom,
+}
+
+/// A leased delivery. Dropped, it is given back, and its bytes with it.
 pub(super) struct Hold {
     counter: Arc<Counter>,
     id: EntryId,
+    bytes: u64,
     /// Nothing of it is due any more.
     settled: AtomicBool,
 }
@@ -175,9 +206,11 @@ impl Drop for Hold {
         let settled = *self.settled.get_mut();
         let mut due = self.counter.lock();
         due.leased.remove(&self.id);
-        due.maybe |= !settled;
+        due.bytes = due.bytes.saturating_sub(self.bytes);
+        let again = !settled || std::mem::take(&mut due.waits_for_room);
+        due.maybe |= again;
         drop(due);
-        if !settled {
+        if again {
             self.counter.changed.notify_waiters();
         }
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 
 use super::entry::{EntryId, Kind};
 use super::filter::{Filter, Listed, ListedDelivery, State};
-use super::lease::{Counter, Hold};
+use super::lease::{Counter, Hold, Taken};
 use super::store::{delivery, entry, number};
 use super::vault::{Tag, Tagged, Vault};
 
@@ -42,6 +42,7 @@ pub(super) fn lease(
         "SELECT entry, due FROM delivery \
          WHERE receiver = (SELECT id FROM name WHERE text = ?1) AND state = 0 ORDER BY due, entry LIMIT ?2",
     )?;
+    let mut size = connection.prepare_cached("SELECT bytes FROM entry WHERE id = ?1")?;
     let mut rows = waiting.query(params![&**counter.name(), number(look as u64)])?;
     let (mut holds, mut more, mut next_ms) = (Vec::new(), false, None);
     while let Some(row) = rows.next()? {
@@ -57,8 +58,12 @@ pub(super) fn lease(
             more = true;
             break;
         }
-        if let Some(hold) = counter.take(id) {
-            holds.push((id, hold));
+        let bytes = size.query_row([id.row()], |row| time(row, 0)).optional()?.unwrap_or(0);
+        match counter.take(id, bytes) {
+            Taken::Leased(hold) => holds.push((id, hold)),
+            Taken::Held => {}
+            // Asked again when something is given back.
+            Taken::NoRoom => break,
         }
     }
     // An open statement would keep showing the database of its own beginning, where a delivery that was settled and let go
@@ -105,7 +110,11 @@ impl Conditions {
             all.push("e.id > ?", [Value::from(after.row())]);
         }
         if let Some(id) = filter.id {
-            all.push("e.id = ?", [Value::from(id.row())]);
+            // An id of another gateway, or of a copy, may have the number of one of ours.
+            match vault.is_ours(id) {
+                true => all.push("e.id = ?", [Value::from(id.row())]),
+                false => all.push("0", []),
+            }
         }
         if let Some(source) = &filter.source {
             all.push("e.source = (SELECT id FROM name WHERE text = ?)", [Value::from(source.clone())]);
@@ -128,7 +137,8 @@ impl Conditions {
         }
         match (filter.state, &filter.receiver) {
             (None, None) => {}
-            (Some(State::Quarantined), _) => all.push("e.state = 1", []),
+            // It has no deliveries, so with a receiver nothing fits.
+            (Some(State::Quarantined), None) => all.push("e.state = 1", []),
             (Some(State::Corrupt), None) => all.push("e.state = 2", []),
             (state, receiver) => {
                 // Dead ones have an index; the others are looked for where the entry is.
@@ -177,7 +187,7 @@ pub(super) fn list(
     let mut rows = entries.query(rusqlite::params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let id = EntryId::of_row(row.get(0)?);
+        let id = vault.mark(EntryId::of_row(row.get(0)?));
         let deliveries: Vec<_> = deliveries
             .query_map([id.row()], |row| {
                 let state: i64 = row.get(1)?;

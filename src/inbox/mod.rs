@@ -12,6 +12,7 @@ mod lease;
 mod list;
 mod marks;
 mod opening;
+mod pace;
 mod place;
 mod queue;
 mod reading;
@@ -36,7 +37,7 @@ pub use opening::OpenError;
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
-use queue::{Answer, Append, Job, Quarantine, Settle};
+use queue::{Answer, Append, Job, Purged, Quarantine, Settle};
 use reading::Reader;
 use vault::{Tagged, Vault};
 use writer::Shared;
@@ -131,6 +132,7 @@ impl Inbox {
             let (mut leased, mut unreadable) = (Vec::with_capacity(candidates.len()), Vec::new());
             for candidate in candidates {
                 let list::Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold } = candidate;
+                let id = vault.mark(id);
                 let Ok(body) = vault.open(id, &source, sealed) else {
                     tracing::error!(entry = %id, "an entry of the inbox cannot be opened and is set aside");
                     unreadable.push((id, hold));
@@ -227,7 +229,8 @@ impl Inbox {
     }
 
     /// Purges those of at most `most` entries that fit which have nothing waiting; where the filter says waiting, in so many
-    /// words, these too. Call it again with what it returns, until that is `None`.
+    /// words, these too. With a receiver only the deliveries to it go, and entries that have none left. Call it again with
+    /// what it returns, until that is `None`.
     ///
     /// # Errors
     /// Nothing of this step is purged then.
@@ -239,14 +242,21 @@ impl Inbox {
         dry_run: bool,
     ) -> Result<Batch, Unavailable> {
         let waiting_too = filter.state == Some(State::Waiting);
+        let receiver = filter.receiver.clone();
         let listed = self.list(filter, after, most).await?;
         let next = listed.last().map(|listed| listed.id).filter(|_| listed.len() == most);
-        let settled = |listed: &Listed| listed.deliveries.iter().all(|delivery| delivery.state != State::Waiting);
+        let is_meant = |delivery: &&ListedDelivery| receiver.as_ref().is_none_or(|only| *only == delivery.receiver);
+        let settled = |listed: &Listed| {
+            listed.deliveries.iter().filter(is_meant).all(|delivery| delivery.state != State::Waiting)
+        };
         let ids: Vec<_> =
             listed.iter().filter(|listed| waiting_too || settled(listed)).map(|listed| listed.id).collect();
         let matched = match dry_run {
             true => ids.len() as u64,
-            false => self.write(|answer| Job::Purge(ids, waiting_too, answer)).await?,
+            false => {
+                let purged = Purged { receiver: receiver.map(Into::into), waiting_too };
+                self.write(|answer| Job::Purge(ids, purged, answer)).await?
+            }
         };
         Ok(Batch { matched, next })
     }

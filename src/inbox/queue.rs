@@ -61,6 +61,15 @@ pub(super) struct Settle {
     pub(super) hold: std::sync::Arc<Hold>,
 }
 
+/// What goes of entries that are purged.
+#[derive(Default)]
+pub(super) struct Purged {
+    /// The deliveries to this receiver, and entries that have none left; without one, entries as a whole.
+    pub(super) receiver: Option<std::sync::Arc<str>>,
+    /// Also what waits. Else an entry, or the delivery to the receiver, stays that does.
+    pub(super) waiting_too: bool,
+}
+
 /// One thing to write.
 pub(super) enum Job {
     Append(Box<Append>, Answer<Appended>),
@@ -71,8 +80,8 @@ pub(super) enum Job {
     Corrupt(Vec<(EntryId, Hold)>),
     /// Dead or delivered ones become due again; waiting ones become due now. Answers how many.
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
-    /// Entries with nothing waiting; or whatever waits. Answers how many.
-    Purge(Vec<EntryId>, bool, Answer<u64>),
+    /// What of these goes. Answers how many.
+    Purge(Vec<EntryId>, Purged, Answer<u64>),
     /// What a disk would do to the writer's connection. Nothing waits.
     #[cfg(test)]
     Break(fn(&rusqlite::Connection)),

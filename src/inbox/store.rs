@@ -11,7 +11,8 @@ use super::census::{Census, Moved};
 use super::entry::{Appended, EntryId, Settlement};
 use super::filter::{Pace, State};
 use super::marks::Marks;
-use super::queue::{Append, Quarantine};
+use super::pace::Spread;
+use super::queue::{Append, Purged, Quarantine};
 use super::vault::Tag;
 
 /// States of a row of `delivery`.
@@ -65,8 +66,8 @@ pub(super) struct Store {
     texts: HashMap<i64, Arc<str>>,
     pub(super) marks: Marks,
     pub(super) census: Census,
-    /// Until when redriven deliveries of a receiver are spread already: wall time.
-    paced: HashMap<i64, u64>,
+    /// How far the redriven deliveries of each receiver are spread already.
+    spread: HashMap<i64, Spread>,
 }
 
 impl Effects {
@@ -82,7 +83,7 @@ pub(super) fn number(value: u64) -> i64 {
 
 impl Store {
     pub(super) fn new(connection: Connection, marks: Marks, census: Census) -> Self {
-        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, census, paced: HashMap::new() }
+        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, census, spread: HashMap::new() }
     }
 
     /// After a rollback: names that were made in the transaction are not there.
@@ -330,7 +331,6 @@ impl Store {
         now_ms: u64,
         effects: &mut Effects,
     ) -> rusqlite::Result<u64> {
-        let gap_ms = 1000 / u64::from(pace.per_second.clamp(1, 1000));
         let mut count = 0;
         for (id, receiver) in deliveries {
             let find = "SELECT state, chain FROM delivery WHERE entry = ?1 AND receiver = ?2 AND state IN (0, 2, 3)";
@@ -345,8 +345,7 @@ impl Store {
                     Some(chain) => self.is_followed(*receiver, chain)?,
                     None => false,
                 };
-            let due = self.paced.get(receiver).map_or(now_ms, |until| now_ms.max(until + gap_ms));
-            self.paced.insert(*receiver, due);
+            let due = self.spread.entry(*receiver).or_default().next(pace, now_ms);
             let to = if blocked { delivery::BLOCKED } else { delivery::WAITING };
             self.connection
                 .prepare_cached(
@@ -380,25 +379,42 @@ impl Store {
             .take_while(|row| row.as_ref().map_or(true, |(_, received)| *received < until))
             .map(|row| row.map(|(id, _)| id))
             .collect::<rusqlite::Result<_>>()?;
-        let purged = self.purge(&oldest, false, effects)?;
+        let purged = self.purge(&oldest, &Purged::default(), effects)?;
         effects.purged += purged;
         Ok(purged)
     }
 
-    /// Purges those of these entries that have nothing waiting; with `waiting_too`, all of them, and what they held up goes on.
-    pub(super) fn purge(&mut self, ids: &[EntryId], waiting_too: bool, effects: &mut Effects) -> rusqlite::Result<u64> {
+    /// Purges what is meant of these entries. What it held up goes on. Returns how many entries; with a receiver, deliveries.
+    pub(super) fn purge(&mut self, ids: &[EntryId], purged: &Purged, effects: &mut Effects) -> rusqlite::Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let receiver = match &purged.receiver {
+            Some(text) => Some(self.name(text)?),
+            None => None,
+        };
         let mut count = 0;
         for id in ids {
-            let deliveries: Vec<(i64, i64, Option<Tag>)> = self
+            let mut gone: Vec<(i64, i64, Option<Tag>)> = self
                 .connection
                 .prepare_cached("SELECT receiver, state, chain FROM delivery WHERE entry = ?1")?
                 .query_map([id.row()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<rusqlite::Result<_>>()?;
-            if !waiting_too && deliveries.iter().any(|(_, state, _)| *state < delivery::DELIVERED) {
+            let all = gone.len();
+            gone.retain(|(of, _, _)| receiver.is_none_or(|receiver| receiver == *of));
+            if !purged.waiting_too && gone.iter().any(|(_, state, _)| *state < delivery::DELIVERED) {
                 continue;
             }
-            count += u64::from(self.delete(*id)?);
-            for (receiver, state, chain) in deliveries {
+            if receiver.is_some() && gone.len() < all {
+                for (receiver, _, _) in &gone {
+                    let delete = "DELETE FROM delivery WHERE entry = ?1 AND receiver = ?2";
+                    count += self.connection.prepare_cached(delete)?.execute([id.row(), *receiver])? as u64;
+                }
+                self.finish(*id)?;
+            } else if receiver.is_none() || all > 0 {
+                count += u64::from(self.delete(*id)?);
+            }
+            for (receiver, state, chain) in gone {
                 effects.moved(*id, receiver, Some(state), None);
                 if let (delivery::WAITING, Some(chain)) = (state, chain)
                     && self.unblock(receiver, chain)?

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest;
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::hmac;
 use zeroize::Zeroizing;
@@ -114,6 +115,16 @@ pub(super) struct Epoch {
     pub(super) salt: [u8; SALT],
 }
 
+impl Epoch {
+    /// What its ids carry. Of the salt only, so that it stays when the key is changed.
+    fn mark(&self) -> u32 {
+        let mut of_salt = digest::Context::new(&digest::SHA256);
+        of_salt.update(b"airudder-gateway webhook-id");
+        of_salt.update(&self.salt);
+        of_salt.finish().as_ref().iter().take(4).fold(0, |mark, byte| mark << 8 | u32::from(*byte))
+    }
+}
+
 /// Seals with the key of this start; opens what any start sealed whose key is here.
 pub(super) struct Vault {
     keys: Keys,
@@ -134,7 +145,17 @@ impl Vault {
 
     /// A new id; `None` when this start has made 2^40 of them.
     pub(super) fn next_id(&self) -> Option<EntryId> {
-        EntryId::try_new(self.epoch, self.counter.fetch_add(1, Ordering::Relaxed))
+        EntryId::try_new(self.epoch, self.counter.fetch_add(1, Ordering::Relaxed)).map(|id| self.mark(id))
+    }
+
+    /// The id as it leaves: with the mark of the start that made it, so it is the same as long as the entry is there.
+    pub(super) fn mark(&self, id: EntryId) -> EntryId {
+        id.marked(self.epochs.get(&id.epoch()).map(Epoch::mark))
+    }
+
+    /// Whether an entry of this number is meant, and not one of another database: an id without a mark means ours.
+    pub(super) fn is_ours(&self, id: EntryId) -> bool {
+        id.mark().is_none() || id.mark() == self.mark(id).mark()
     }
 
     /// Seals the body of an entry, bound to its id, its source and the key. An id seals once only: it is the nonce.

@@ -364,7 +364,7 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
             Outcome::Done
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
-        Job::Purge(ids, waiting_too, _) => Outcome::Count(store.purge(ids, *waiting_too, effects)?),
+        Job::Purge(ids, purged, _) => Outcome::Count(store.purge(ids, purged, effects)?),
         #[cfg(test)]
         Job::Break(damage) => {
             damage(&store.connection);

@@ -33,9 +33,11 @@ impl Step {
         Self { path: "/inbox/redrive", rate, happened, what: ["delivery", "deliveries"] }
     }
 
-    pub(super) fn purge() -> Self {
+    /// For one receiver its deliveries are counted.
+    pub(super) fn purge(for_one: bool) -> Self {
         let happened = ["purged", "would be purged"];
-        Self { path: "/inbox/purge", rate: None, happened, what: ["callback", "callbacks"] }
+        let what = if for_one { ["delivery", "deliveries"] } else { ["callback", "callbacks"] };
+        Self { path: "/inbox/purge", rate: None, happened, what }
     }
 
     /// Asks until nothing is left.

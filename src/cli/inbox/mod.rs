@@ -6,6 +6,7 @@
 mod change;
 mod peer;
 mod print;
+mod text;
 
 use std::io;
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ enum What {
         #[arg(long, value_name = "COUNT/s", value_parser = rate)]
         rate: Option<u32>,
     },
-    /// Remove for good. What waits stays, unless --state waiting says otherwise.
+    /// Remove for good; with --receiver only what is for that one. What waits stays, unless --state waiting says otherwise.
     Purge {
         #[command(flatten)]
         change: Change,
@@ -153,7 +154,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         What::List { filter, limit, after } => print::list(&gateway, filter, *limit, after.as_deref(), args.json, out),
         What::Show { id } => print::show(&gateway, id, args.json, out),
         What::Redrive { change, rate } => Step::redrive(*rate).repeat(&gateway, change, args.json, out),
-        What::Purge { change } => Step::purge().repeat(&gateway, change, args.json, out),
+        What::Purge { change } => {
+            Step::purge(change.filter.receiver.is_some()).repeat(&gateway, change, args.json, out)
+        }
     }
 }
 

@@ -143,3 +143,39 @@ async fn what_waits_is_purged_only_when_that_is_said_and_then_holds_up_nobody() 
     drop(leased);
     assert_eq!(bodies(&inbox, "books").await, ["a2"]);
 }
+
+#[tokio::test]
+async fn the_bytes_of_what_is_leased_to_a_receiver_are_bounded() {
+    let folder = Folder::new("bytes");
+    let inbox = folder.open();
+    let large = "x".repeat(12 << 20);
+    for number in 0..4 {
+        store(&inbox, callback(&format!("{number}{large}"))).await;
+    }
+    let huge = "y".repeat(33 << 20);
+    store(&inbox, callback(&huge)).await;
+    let mut held = inbox.lease("books", 10).await.expect("leases");
+    assert_eq!(held.len(), 2, "three would be 36 MiB");
+    assert!(inbox.lease("books", 10).await.expect("leases").is_empty());
+    let given_back = tokio::spawn({
+        let inbox = inbox.clone();
+        async move { inbox.due("books").await }
+    });
+    let first = held.remove(0);
+    inbox.settle(&first, Settlement::Delivered).await.expect("settled");
+    drop(first);
+    given_back.await.expect("room is told of");
+    held.extend(inbox.lease("books", 10).await.expect("leases"));
+    assert_eq!(held.iter().map(|leased| leased.body[0]).collect::<Vec<_>>(), *b"12");
+    for _ in 0..3 {
+        for leased in held.drain(..) {
+            inbox.settle(&leased, Settlement::Delivered).await.expect("settled");
+        }
+        inbox.due("books").await;
+        held = inbox.lease("books", 10).await.expect("leases");
+        if held.iter().any(|leased| leased.body.len() == huge.len()) {
+            break;
+        }
+    }
+    assert_eq!(held.len(), 1, "one that is larger than the bound goes alone");
+}

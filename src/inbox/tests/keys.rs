@@ -131,3 +131,35 @@ fn a_file_that_is_not_ours_is_refused_with_what_to_do() {
     .expect("written");
     assert!(refusal(&folder).contains("not a database"));
 }
+
+#[tokio::test]
+async fn an_id_that_leaves_is_of_one_database_only_and_stays_the_same() {
+    let folder = Folder::new("mark").with_key(ONE, &[]);
+    let inbox = folder.open();
+    let first = store(&inbox, callback("one")).await.to_string();
+    let leased = async |inbox: &Inbox| inbox.lease("books", 1).await.expect("leases")[0].id.to_string();
+    assert_eq!(leased(&inbox).await, first);
+    assert_eq!(listed(&inbox, Filter::default()).await[0].id.to_string(), first);
+    drop(inbox);
+    // A backup that is started twice gives the numbers of its original again, each time.
+    let mut all = vec![first.clone()];
+    for _ in 0..2 {
+        let copy = Folder::new("mark-copy").with_key(ONE, &[]);
+        std::fs::create_dir_all(&copy.path).expect("a folder");
+        std::fs::copy(&folder.rules.path, &copy.rules.path).expect("copied");
+        let inbox = copy.open();
+        assert_eq!(leased(&inbox).await, first, "an entry keeps its id, also after a restart");
+        all.push(store(&inbox, callback("after the backup")).await.to_string());
+    }
+    let other = Folder::new("mark-other").with_key(ONE, &[]);
+    let inbox = other.open();
+    all.push(store(&inbox, callback("elsewhere")).await.to_string());
+    let number = |id: &str| id.rsplit_once('_').map(|(number, _)| number.to_owned());
+    assert_eq!((number(&all[1]), number(&all[0])), (number(&all[2]), number(&all[3])), "only the marks differ");
+    let unlike: std::collections::HashSet<_> = all.iter().collect();
+    assert_eq!(unlike.len(), all.len(), "{all:?}");
+    // Asked for with the mark of another database it is not found; without a mark it is.
+    let found = async |id: &str| inbox.show(id.parse().expect("an id")).await.expect("shown").is_some();
+    let own = &all[3];
+    assert!(found(own).await && found(&number(own).expect("a number")).await && !found(&first).await);
+}

@@ -87,3 +87,46 @@ async fn a_source_keeps_its_newest_unopened_bodies() {
     assert_eq!(listed(&inbox, of("agents")).await.len(), 1);
     assert!(bodies(&inbox, "books").await.is_empty(), "nobody gets them");
 }
+
+#[tokio::test]
+async fn a_purge_for_one_receiver_leaves_what_the_others_wait_for() {
+    let folder = Folder::new("purge-one");
+    let inbox = folder.open();
+    let both = |body: &str| NewCallback { receivers: vec!["books".into(), "crm".into()], ..callback(body) };
+    let one = store(&inbox, both("one")).await;
+    let two = store(&inbox, both("two")).await;
+    let alone = store(&inbox, callback("alone")).await;
+    let of = |receiver: &str, state| Filter { receiver: Some(receiver.to_owned()), state, ..Filter::default() };
+    let purge = async |filter, dry_run| inbox.purge(filter, None, 10, dry_run).await.expect("purged").matched;
+    assert_eq!(purge(of("books", None), false).await, 0, "what waits stays");
+    settle_next(&inbox, "books", Settlement::Bury { reason: "gone" }).await;
+    settle_next(&inbox, "crm", Settlement::Delivered).await;
+    assert_eq!(purge(of("books", Some(State::Quarantined)), false).await, 0);
+    for dry_run in [true, false] {
+        assert_eq!(purge(of("books", Some(State::Waiting)), dry_run).await, 2, "of two and of the one alone");
+    }
+    let left = listed(&inbox, Filter::default()).await;
+    let left: Vec<_> = left.iter().map(|listed| (listed.id, listed.state, listed.deliveries.len())).collect();
+    assert_eq!(left, [(one, State::Dead, 2), (two, State::Waiting, 1)], "{alone} has nobody left");
+    assert_eq!(purge(of("books", Some(State::Dead)), false).await, 1);
+    assert_eq!(bodies(&inbox, "crm").await, ["two"]);
+    settle_next(&inbox, "crm", Settlement::Delivered).await;
+    assert_eq!(purge(of("crm", None), false).await, 2);
+    assert!(listed(&inbox, Filter::default()).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_purge_leaves_delivered_goes_by_age_like_the_rest() {
+    let folder = Folder::new("purge-rest");
+    let inbox = folder.open();
+    let both = NewCallback { receivers: vec!["books".into(), "crm".into()], ..callback("both") };
+    store(&inbox, NewCallback { received_ms: clock::wall_millis() - 20 * DAY_MS, ..both }).await;
+    settle_next(&inbox, "crm", Settlement::Delivered).await;
+    let waiting = Filter { receiver: Some("books".to_owned()), state: Some(State::Waiting), ..Filter::default() };
+    assert_eq!(inbox.purge(waiting, None, 10, false).await.map(|batch| batch.matched), Ok(1));
+    drop(inbox);
+    let inbox = folder.open();
+    // The writer looks after what is old before it appends.
+    let next = store(&inbox, NewCallback { receivers: Vec::new(), ..callback("next") }).await;
+    assert_eq!(listed(&inbox, Filter::default()).await.iter().map(|listed| listed.id).collect::<Vec<_>>(), [next]);
+}
