@@ -1,4 +1,4 @@
-//! Single values within their bounds: names, durations, counts, sizes, addresses.
+//! Single values within their bounds: names, durations, counts, sizes, addresses; and lists whose names must differ.
 //!
 //! Each takes what is written and the default, and refuses with a sentence that names the bound. None of
 //! them knows another value of the file.
@@ -100,4 +100,28 @@ pub(super) fn named<'a>(
 pub(super) fn repeated<T: Hash + Eq>(items: impl IntoIterator<Item = T>) -> Option<usize> {
     let mut seen = HashSet::new();
     items.into_iter().position(|item| !seen.insert(item))
+}
+
+/// Checks section after section.
+pub(super) fn each<S, T>(
+    sections: &[Given<S>],
+    check: impl FnMut(&Given<S>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    sections.iter().map(check).collect()
+}
+
+/// Refuses the second section of one name.
+pub(super) fn unique<S, T>(
+    what: &str,
+    sections: &[Given<S>],
+    checked: &[T],
+    name: impl Fn(&T) -> &str,
+) -> Result<(), Fault> {
+    match repeated(checked.iter().map(&name)) {
+        Some(second) => Err(Fault::at(
+            sections[second].at,
+            format!("two {what} \"{}\"; give each its own name", name(&checked[second])),
+        )),
+        None => Ok(()),
+    }
 }

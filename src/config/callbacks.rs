@@ -3,7 +3,7 @@
 //! Each of them is checked on its own first, in the file of its name. Nothing here reads a file.
 
 use super::bounds::repeated;
-use super::check::{each, unique};
+use super::bounds::{each, unique};
 use super::error::Fault;
 use super::file::File;
 use super::inbound::{Inbound, Inbox, Mode, Receiver, Source};

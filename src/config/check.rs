@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::account::account;
-use super::bounds::{count, listen, positive, repeated, size};
+use super::bounds::{count, each, listen, positive, size, unique};
 use super::callbacks::{Callbacks, callbacks};
 use super::error::Fault;
 use super::file::{self, File};
@@ -172,27 +172,4 @@ fn distinct_listeners(file: &File, listeners: &[(&str, Option<SocketAddr>)]) -> 
         }
     }
     Ok(())
-}
-
-pub(super) fn each<S, T>(
-    sections: &[Given<S>],
-    check: impl FnMut(&Given<S>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
-    sections.iter().map(check).collect()
-}
-
-/// Refuses the second section of one name.
-pub(super) fn unique<S, T>(
-    what: &str,
-    sections: &[Given<S>],
-    checked: &[T],
-    name: impl Fn(&T) -> &str,
-) -> Result<(), Fault> {
-    match repeated(checked.iter().map(&name)) {
-        Some(second) => Err(Fault::at(
-            sections[second].at,
-            format!("two {what} \"{}\"; give each its own name", name(&checked[second])),
-        )),
-        None => Ok(()),
-    }
 }

@@ -8,27 +8,7 @@ use super::bounds::{count, positive};
 use super::error::Fault;
 use super::file;
 use super::table::Given;
-
-/// Calls in a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frequency {
-    /// How many.
-    pub calls: u32,
-    /// In which time: a second, a minute or an hour.
-    pub per: Duration,
-}
-
-impl Frequency {
-    /// The time between two calls.
-    pub fn interval(self) -> Duration {
-        self.per / self.calls.max(1)
-    }
-
-    /// In calls per second.
-    pub fn per_second(self) -> f64 {
-        f64::from(self.calls) / self.per.as_secs_f64()
-    }
-}
+use super::units::Frequency;
 
 /// A rate, and how many calls may follow each other at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,8 +33,9 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityError, IdentityPair};
 pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
-pub use limit::{AccountLimit, BreakerRule, Frequency, LONGEST_WAIT, ProgramLimit, Quota};
+pub use limit::{AccountLimit, BreakerRule, LONGEST_WAIT, ProgramLimit, Quota};
 pub use program::{KeyPair, OperationPattern, Program, TokenRules};
+pub use units::Frequency;
 pub use units::duration as parse_duration;
 
 use crate::secret::Secret;

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use super::bounds::{name, named, positive};
+use super::bounds::{each, name, named, positive};
 use super::error::{Fault, quote};
 use super::file::{self, Reference};
 use super::reference::Surroundings;
 use super::table::Given;
-use super::{Account, ProgramLimit, check, limit};
+use super::{Account, ProgramLimit, limit};
 use crate::secret::Secret;
 
 /// Fewest bytes of a key that signs tokens: as many as its digest has (RFC 2104 section 3).
@@ -119,7 +119,7 @@ pub(super) fn program(
         Some(list) if list.value.is_empty() => {
             return Err(list.fault("is empty, so the program could do nothing; name operations or remove this line"));
         }
-        Some(list) => check::each(&list.value, pattern)?,
+        Some(list) => each(&list.value, pattern)?,
     };
     let limit = limit::of_program(written.limit.as_ref())?;
     Ok(Program { name, api_key, pair, account, operations, limit })

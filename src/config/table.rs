@@ -9,8 +9,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, quote};
-use super::limit::Frequency;
 use super::units;
+use super::units::Frequency;
 
 /// A value as written: under which key, and where.
 pub(super) struct Given<T> {

@@ -5,12 +5,32 @@
 use std::time::Duration;
 
 use super::error::quote;
-use super::limit::Frequency;
 
 /// Longest duration: a year. Beyond it an addition to a clock could overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Largest size: 1 TiB, so that sums of sizes cannot overflow.
 const LARGEST: u64 = 1 << 40;
+
+/// Calls in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frequency {
+    /// How many.
+    pub calls: u32,
+    /// In which time: a second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl Frequency {
+    /// The time between two calls.
+    pub fn interval(self) -> Duration {
+        self.per / self.calls.max(1)
+    }
+
+    /// In calls per second.
+    pub fn per_second(self) -> f64 {
+        f64::from(self.calls) / self.per.as_secs_f64()
+    }
+}
 
 /// `500ms`, `10s`, `5m`, `24h` or `14d`.
 pub fn duration(written: &str) -> Result<Duration, String> {

@@ -350,6 +350,8 @@ mod tests {
         calls[1].abort();
         tokio::task::yield_now().await;
         assert_eq!(waiting.get(), 1);
+        let gone = [1, 2].map(|ticket| gate.lock().turns.remove(0, ticket).is_none());
+        assert_eq!(gone, [true, true], "they are in the queue no more");
         drop(first);
         let last = calls.into_iter().next_back().expect("three");
         assert!(last.await.expect("no panic").is_ok());

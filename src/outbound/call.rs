@@ -15,12 +15,10 @@ use super::login;
 use super::receive::{Received, operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
-use super::stop::{Stop, at_once, unless_gone};
+use super::stop::{Stop, at_once, refused, unless_gone};
 use crate::clock;
 use crate::http::head::Request;
 use crate::http::session::Session;
-use crate::limit::Refused;
-use crate::metrics::LimitedBy;
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
@@ -160,26 +158,6 @@ async fn deliver(
     session.finish().await.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
     Ok(())
-}
-
-/// What a call is told that has to wait longer than it can.
-pub(super) fn refused(refused: Refused) -> Reply {
-    match refused {
-        Refused::Limited(by, wait) => {
-            let detail = match by {
-                LimitedBy::Program => "the program's own rate (limit of its [[program]]) is used up",
-                LimitedBy::Operation => "the operation's rate (limit of its [[operation]]) is used up",
-                LimitedBy::Account => {
-                    "the account's rate (limit of its [[account]]), shared by all programs, is used up"
-                }
-                LimitedBy::Pause => "the platform asked for a pause",
-                LimitedBy::Concurrency => "as many calls are in flight as concurrency of a limit allows",
-                LimitedBy::Queue => "as many calls of this program wait as may",
-            };
-            Reply { retry_after: Some(wait), detail: Some(detail), ..Refusal::Limited.into() }
-        }
-        Refused::Open(wait) => Reply { retry_after: Some(wait), ..Refusal::BreakerOpen.into() },
-    }
 }
 
 /// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no

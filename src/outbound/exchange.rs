@@ -10,11 +10,10 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::body::{Outgoing, next_piece};
-use super::call::refused;
 use super::receive::Received;
 use super::record::{Phase, Record};
 use super::route::Auth;
-use super::stop::{Stop, unless_gone};
+use super::stop::{Stop, refused, unless_gone};
 use crate::clock;
 use crate::http::answer::{Answer, SendCause};
 use crate::http::client::{ConnectError, Connection, SendError};

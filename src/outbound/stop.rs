@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use crate::http::session::Session;
+use crate::limit::Refused;
+use crate::metrics::LimitedBy;
 use crate::reply::{Refusal, Reply};
 
 /// How a call stopped before the program had its whole answer.
@@ -47,5 +49,25 @@ pub(super) async fn unless_gone<T>(session: &mut Session, work: Pin<&mut impl Fu
         biased;
         done = work => Ok(done),
         () = session.gone() => Err(Stop::ClientGone),
+    }
+}
+
+/// What a call is told that has to wait longer than it can.
+pub(super) fn refused(refused: Refused) -> Reply {
+    match refused {
+        Refused::Limited(by, wait) => {
+            let detail = match by {
+                LimitedBy::Program => "the program's own rate (limit of its [[program]]) is used up",
+                LimitedBy::Operation => "the operation's rate (limit of its [[operation]]) is used up",
+                LimitedBy::Account => {
+                    "the account's rate (limit of its [[account]]), shared by all programs, is used up"
+                }
+                LimitedBy::Pause => "the platform asked for a pause",
+                LimitedBy::Concurrency => "as many calls are in flight as concurrency of a limit allows",
+                LimitedBy::Queue => "as many calls of this program wait as may",
+            };
+            Reply { retry_after: Some(wait), detail: Some(detail), ..Refusal::Limited.into() }
+        }
+        Refused::Open(wait) => Reply { retry_after: Some(wait), ..Refusal::BreakerOpen.into() },
     }
 }

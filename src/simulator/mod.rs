@@ -25,6 +25,7 @@ mod recording;
 mod response;
 mod server;
 mod service;
+mod tasks;
 mod tls;
 mod wire;
 

@@ -1,9 +1,6 @@
 //! What each known operation answers: plausible, and with something of what was asked in it.
 //! Nothing is dialled; what the calls of a task come to is made up in `dialled`.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -11,12 +8,9 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Payload};
 use super::dialled::Dialled;
 use super::input::Input;
-use super::lock::lock;
 use super::platform::Platform;
+use super::tasks::Task;
 use crate::clock;
-
-/// Tasks that are remembered for detail and list.
-const MAX_TASKS: usize = 1000;
 
 /// An archive without files in it.
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -70,22 +64,6 @@ pub(super) fn answer(platform: &Platform, method: &Method, path: &str, input: &I
     }
 }
 
-/// The tasks that programs created, newest last.
-#[derive(Default)]
-pub(super) struct Tasks(Mutex<VecDeque<Task>>);
-
-struct Task {
-    id: String,
-    name: Value,
-    details: usize,
-}
-
-impl Task {
-    fn summary(&self) -> Value {
-        json!({ "TaskID": self.id, "TaskName": self.name, "Total": self.details, "Status": "Running" })
-    }
-}
-
 /// A task succeeds partly when some of its details are not what details are.
 fn create_task(platform: &Platform, input: &Input) -> Answer {
     let details = input.list("Details");
@@ -99,24 +77,19 @@ fn create_task(platform: &Platform, input: &Input) -> Answer {
         Task { id: platform.noise.id(), name: input.value("TaskName").clone(), details: details.len() - broken.len() };
     let answer = Answer::ok(&json!({ "TaskID": task.id, "TaskName": task.name, "detail_error_list": broken }));
     Dialled::new(&task.id, input, &platform.noise, &platform.url).call_back(&platform.options, &platform.caller);
-    let mut tasks = lock(&platform.tasks.0);
-    if tasks.len() == MAX_TASKS {
-        tasks.pop_front();
-    }
-    tasks.push_back(task);
+    platform.tasks.remember(task);
     answer
 }
 
 fn list_tasks(platform: &Platform) -> Answer {
-    let tasks: Vec<Value> = lock(&platform.tasks.0).iter().map(Task::summary).collect();
+    let tasks = platform.tasks.summaries();
     Answer::ok(&json!({ "Total": tasks.len(), "List": tasks }))
 }
 
 /// A task that was not created here is answered too, as an old one.
 fn task_detail(platform: &Platform, input: &Input) -> Answer {
     let Some(id) = input.text("TaskID") else { return missing("TaskID") };
-    let tasks = lock(&platform.tasks.0);
-    let known = tasks.iter().find(|task| task.id == id).map(Task::summary);
+    let known = platform.tasks.find(id);
     Answer::ok(&known.unwrap_or_else(|| json!({ "TaskID": id, "TaskName": "", "Total": 0, "Status": "Finished" })))
 }
 

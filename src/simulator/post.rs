@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::callback::{CallbackAnswer, NoAnswer};
-use super::service::{IS_ENCRYPTED, SIGNED};
+use super::response::{IS_ENCRYPTED, SIGNED};
 use crate::envelope::Signed;
 
 /// Largest answer in bytes that is read.

@@ -13,6 +13,9 @@ use super::answer::{Answer, Payload, Shape};
 use super::body::{Content, Outgoing};
 use super::wire::Busy;
 
+pub(super) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
+pub(super) const SIGNED: HeaderName = HeaderName::from_static("signed");
+
 /// Bytes of a chunk in answers that come in pieces.
 const PIECE: usize = 1000;
 

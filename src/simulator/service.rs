@@ -23,13 +23,10 @@ use super::input::Input;
 use super::options::{SealAnswers, Seen};
 use super::platform::Platform;
 use super::record::{EntryId, Received};
-use super::response::{sent, written};
+use super::response::{IS_ENCRYPTED, SIGNED, sent, written};
 use super::wire::{Busy, End, Line, Order};
 use super::{operations, probes, recording};
 use crate::envelope::Signed;
-
-pub(super) const IS_ENCRYPTED: HeaderName = HeaderName::from_static("is-encrypted");
-pub(super) const SIGNED: HeaderName = HeaderName::from_static("signed");
 
 /// Answers one request, or ends its connection and never returns.
 pub(super) async fn answer(platform: Arc<Platform>, line: Arc<Line>, request: Request<Incoming>) -> Response<Outgoing> {

@@ -6,6 +6,7 @@
 mod change;
 mod peer;
 mod print;
+mod text;
 
 use std::io;
 use std::net::SocketAddr;

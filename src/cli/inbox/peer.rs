@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Args;
-use super::print::printable;
+use super::text::printable;
 use crate::cli::ask::ask;
 use crate::config;
 use crate::secret::Secret;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::peer::{Failure, Peer};
+use super::text::printable;
 use super::{Filter, STEP};
 
 #[derive(Deserialize)]
@@ -93,29 +94,4 @@ pub(super) fn show(gateway: &Peer, id: &str, json: bool, out: &mut impl Write) -
         None => writeln!(out, "(its body cannot be read any more)")?,
     }
     Ok(())
-}
-
-/// Without what a terminal would obey; in JSON it means the same.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => printable.push(c),
-            c if c.is_control() => {
-                let _ = write!(printable, "\\u{:04x}", u32::from(c));
-            }
-            c => printable.push(c),
-        }
-    }
-    printable
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_stranger_sent_cannot_command_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2J\u{9b}1m\u{7f}\r\n{\"é\"}"), "a\\u001b[2J\\u009b1m\\u007f\\u000d\n{\"é\"}");
-    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::error::Fault;
-use crate::config::limit::Frequency;
 use crate::config::table::{Given, Section, Table};
+use crate::config::units::Frequency;
 
 /// `limit` of `[[account]]`.
 pub(in crate::config) struct AccountLimit {
