@@ -27,13 +27,14 @@ pub(crate) fn run(path: &Path) -> ExitCode {
             return ExitCode::from(70);
         }
     };
-    let gateway = match Gateway::try_new(&config, metrics.clone()) {
-        Ok(gateway) => gateway,
-        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
-    };
+    // First, so that what is found while the gateway is put together can be told.
     let Ok(_flush) = log::start(config.log.format, metrics.log_dropped.clone()) else {
         eprintln!("logging was started twice");
         return ExitCode::from(70);
+    };
+    let gateway = match Gateway::try_new(&config, metrics) {
+        Ok(gateway) => gateway,
+        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
     };
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -81,6 +81,13 @@ impl Census {
         }
     }
 
+    /// How many deliveries wait for each receiver.
+    pub(super) fn waiting(&self) -> Vec<(i64, u64)> {
+        let waiting =
+            self.standing.iter().filter(|((_, state), standing)| *state == State::Waiting && standing.count > 0);
+        waiting.map(|((receiver, _), standing)| (*receiver, standing.count)).collect()
+    }
+
     /// What there is now. Reads one block of ids for each receiver and state.
     pub(super) fn read(&self, connection: &Connection) -> rusqlite::Result<Vec<Counted>> {
         let mut found = Vec::with_capacity(self.standing.len());

@@ -19,6 +19,7 @@ use super::lease::Desk;
 use super::place::Place;
 use super::queue::Queue;
 use super::reading::Reader;
+use super::store::Store;
 use super::vault::{Epoch, Keys, SALT, Vault};
 use super::writer::{Shared, Writer};
 use super::{Open, checkpoint, key, recovery, schema};
@@ -44,7 +45,7 @@ pub(super) fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Met
     let key = key::find(&rules.key, exists).map_err(OpenError)?;
     let connection = schema::open(path).map_err(recovery::sentence).map_err(OpenError)?;
     // Before anything is written.
-    let store = recovery::take_over(connection).map_err(OpenError)?;
+    let mut store = recovery::take_over(connection).map_err(OpenError)?;
     let vault = Arc::new(begin(&store.connection, Keys::new(&key, &rules.old_keys)).map_err(OpenError)?);
     // The database, its log and its key are files of this directory.
     key::sync_directory(path).map_err(|error| OpenError(unusable(path, &error)))?;
@@ -63,6 +64,16 @@ pub(super) fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Met
         metrics,
     });
     declare(receivers, &shared.metrics);
+    for (receiver, deliveries) in
+        unclaimed(&mut store, receivers).map_err(|error| OpenError(recovery::sentence(error.into())))?
+    {
+        // The name stood in an earlier configuration of ours.
+        tracing::warn!(
+            receiver = &*receiver,
+            deliveries,
+            "deliveries wait for a receiver that is not configured: put it back, or purge them"
+        );
+    }
     let no_thread = |_| OpenError("the system starts no thread for the inbox: raise its limit of threads".to_owned());
     let deliveries = Reader::start("inbox-lease", shared.clone()).map_err(no_thread)?;
     let operators = Reader::start("inbox-list", shared.clone()).map_err(no_thread)?;
@@ -72,6 +83,18 @@ pub(super) fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Met
     let writer = Writer::new(shared.clone(), store, mover);
     let writer = thread("inbox-write").spawn(move || writer.run()).map_err(no_thread)?;
     Ok(Open { vault, shared, deliveries, operators, writer: Mutex::new(Some(writer)), _lock: lock })
+}
+
+/// The receivers that are not configured any more and for whom deliveries wait, and how many.
+pub(super) fn unclaimed(store: &mut Store, receivers: &[String]) -> rusqlite::Result<Vec<(Arc<str>, u64)>> {
+    let mut found = Vec::new();
+    for (receiver, count) in store.census.waiting() {
+        let name = store.text(receiver)?;
+        if !receivers.iter().any(|configured| **configured == *name) {
+            found.push((name, count));
+        }
+    }
+    Ok(found)
 }
 
 /// Series that stand at zero are there from the start, so that an alert can rely on them.

@@ -194,6 +194,16 @@ impl Queue {
         Next::Write(batch)
     }
 
+    /// Nobody writes any more: what is queued is refused, and nothing more is taken.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.bytes = 0;
+        let jobs = std::mem::take(&mut waiting.jobs);
+        drop(waiting);
+        jobs.into_iter().for_each(|job| job.refuse(Unavailable::Closed));
+    }
+
     /// What is queued is still written; nothing more is taken.
     pub(super) fn close(&self) {
         self.lock().closed = true;

@@ -2,6 +2,7 @@
 //!
 //! Each has its own connection. They never write.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -87,8 +88,12 @@ fn serve(questions: &Receiver<Question>, shared: &Shared) {
                 }
             };
         }
-        if let Err(error) = question(connection.as_ref().map(|(_, connection)| connection)) {
-            report(&error);
+        // A bug in a question costs its answer and this connection, not the thread that everybody asks.
+        let asked = catch_unwind(AssertUnwindSafe(|| question(connection.as_ref().map(|(_, connection)| connection))));
+        if let Ok(Err(error)) = &asked {
+            report(error);
+        }
+        if !matches!(asked, Ok(Ok(()))) {
             connection = None;
             thread::sleep(PAUSE);
         }

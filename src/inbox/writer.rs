@@ -309,6 +309,20 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// After a bug nobody waits for a thread that has ended.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        tracing::error!("the writer of the inbox has ended by a bug, so no callback is taken: start the gateway anew");
+        self.health(Err(Unavailable::Failed));
+        self.shared.desk.close();
+        self.shared.queue.abandon();
+        self.shared.progress.end();
+    }
+}
+
 /// SQLite's own number for an error.
 pub(super) fn code(error: &rusqlite::Error) -> i32 {
     error.sqlite_error().map_or(-1, |error| error.extended_code)

@@ -132,3 +132,33 @@ async fn closing_writes_what_was_queued_and_refuses_the_rest() {
     drop(inbox);
     assert_eq!(listed(&folder.open(), Filter::default()).await.len(), stored);
 }
+
+#[tokio::test]
+async fn after_a_bug_in_the_writer_nobody_waits_and_nothing_is_taken() {
+    let folder = Folder::new("bug");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let held = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    damage(&inbox, |_| panic!("a bug"));
+    assert!(inbox.append(callback("two")).await.is_err(), "it was queued behind the bug, or comes after it");
+    while inbox.check().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(inbox.check(), Err(Unavailable::Failed));
+    assert_eq!(inbox.0.shared.metrics.callbacks.inbox_up.get(), 0);
+    assert!(inbox.append(callback("two")).await.is_err());
+    assert!(inbox.settle(&held, Settlement::Delivered).await.is_err());
+    assert!(matches!(inbox.lease("books", 1).await, Err(Unavailable::Failed)));
+    drop((held, inbox));
+    assert_eq!(bodies(&folder.open(), "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn a_bug_in_a_question_costs_its_answer_and_nothing_else() {
+    let folder = Folder::new("bug-read");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let asked = inbox.0.deliveries.ask(|_| -> rusqlite::Result<()> { panic!("a bug") }).await;
+    assert_eq!(asked, Err(Unavailable::Failed));
+    assert_eq!(bodies(&inbox, "books").await, ["one"]);
+}

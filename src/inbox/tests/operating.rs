@@ -114,3 +114,22 @@ async fn the_series_show_what_waits_and_since_when() {
     inbox.close();
     assert_eq!(callbacks.inbox_up.get(), 0);
 }
+
+#[tokio::test]
+async fn what_waits_for_a_receiver_that_is_gone_is_told_at_the_start() {
+    let folder = Folder::new("unclaimed");
+    let inbox = folder.open();
+    for (body, receiver) in [("one", "books"), ("two", "crm"), ("three", "crm"), ("four", "former")] {
+        store(&inbox, NewCallback { receivers: vec![receiver.into()], ..callback(body) }).await;
+    }
+    settle_next(&inbox, "former", Settlement::Delivered).await;
+    drop(inbox);
+    let connection = schema::open(&folder.rules.path).expect("a database");
+    let mut store = recovery::take_over(connection).expect("taken over");
+    let mut unclaimed = |receivers: &[&str]| {
+        let receivers: Vec<_> = receivers.iter().map(|receiver| (*receiver).to_owned()).collect();
+        opening::unclaimed(&mut store, &receivers).expect("read")
+    };
+    assert_eq!(unclaimed(&["books"]), [("crm".into(), 2)]);
+    assert!(unclaimed(&["books", "crm"]).is_empty(), "nothing waits for the former one");
+}
