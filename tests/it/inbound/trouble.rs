@@ -128,3 +128,19 @@ fn a_folder_that_is_gone_is_503_until_it_is_back() {
         }
     });
 }
+
+#[test]
+fn what_waits_for_a_receiver_that_was_renamed_is_told_at_the_start() {
+    let folder = Folder::new();
+    let with = |name: &str| Setting {
+        source: format!("receivers = [\"{name}\"]"),
+        more: format!("[[receiver]]\nname = \"{name}\"\nurl = \"{}\"\n", crate::support::Refusing::new().url()),
+        ..Setting::default()
+    };
+    let gateway = with("former").start_in(&folder);
+    assert_acknowledged(&platform(&gateway).post(PATH, "{}"));
+    stop_and_ask(gateway, &folder, async |_| {});
+    let gateway = with("latter").start_in(&folder);
+    let line = gateway.log_line(|line| line["receiver"] == "former");
+    assert_eq!((&line["level"], &line["deliveries"]), (&"WARN".into(), &1.into()), "{line}");
+}
