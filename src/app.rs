@@ -3,6 +3,7 @@
 //! Everything that can be wrong is found here, before the first connection is accepted.
 
 mod callbacks;
+pub(crate) mod descriptors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl Gateway {
                 "admin",
                 config.admin.listen,
                 Arc::new(admin),
-                Rules { max_connections: 256, ..listener_rules },
+                Rules { max_connections: descriptors::ADMIN_CONNECTIONS, ..listener_rules },
                 1,
                 drain.clone(),
             )

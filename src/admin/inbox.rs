@@ -62,26 +62,33 @@ async fn show(inbox: &Inbox, id: &str) -> Result<Page, Page> {
 }
 
 async fn redrive(inbox: &Inbox, request: &Request) -> Result<Page, Page> {
-    let Question { filter, after, most, pace, dry_run, .. } = meant(request)?;
+    let Question { filter, filters, after, most, pace, dry_run, .. } = meant(request)?;
     let batch = inbox.redrive(filter, after, most, pace, dry_run).await?;
-    tracing::info!(matched = batch.matched, dry_run, "redriven by an operator");
+    let filters = named(&filters);
+    tracing::info!(matched = batch.matched, dry_run, filters, "redriven by an operator");
     Ok(counted(batch, dry_run))
 }
 
 async fn purge(inbox: &Inbox, request: &Request) -> Result<Page, Page> {
-    let Question { filter, after, most, dry_run, .. } = meant(request)?;
+    let Question { filter, filters, after, most, dry_run, .. } = meant(request)?;
     let batch = inbox.purge(filter, after, most, dry_run).await?;
-    tracing::info!(matched = batch.matched, dry_run, "purged by an operator");
+    let filters = named(&filters);
+    tracing::info!(matched = batch.matched, dry_run, filters, "purged by an operator");
     Ok(counted(batch, dry_run))
 }
 
 /// The question of a change: it names something, or says that everything is meant.
 fn meant(request: &Request) -> Result<Question, Page> {
     let question = Question::read(request)?;
-    if question.narrow || question.all {
+    if !question.filters.is_empty() || question.all {
         return Ok(question);
     }
     Err(Page::message(400, "This names nothing, so it would mean everything; add a filter, or all=true."))
+}
+
+/// For the log: which filters narrowed a change. What they held may be the id of a call.
+fn named(filters: &[&'static str]) -> String {
+    if filters.is_empty() { "all".to_owned() } else { filters.join(",") }
 }
 
 fn counted(batch: Batch, dry_run: bool) -> Page {

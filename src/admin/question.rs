@@ -21,12 +21,15 @@ const USUAL: usize = 100;
 /// other work. The inbox spreads at most a thousand.
 const USUAL_PACE: u32 = 100;
 
+/// The words that narrow a question.
+const FILTERS: [&str; 9] = ["source", "receiver", "call", "task", "kind", "state", "id", "since", "until"];
+
 /// A question, understood.
 #[derive(Clone)]
 pub(super) struct Question {
     pub(super) filter: Filter,
-    /// Whether the filter names anything.
-    pub(super) narrow: bool,
+    /// What the filter names, in the order asked: names of words, which are known ones, and never their values.
+    pub(super) filters: Vec<&'static str>,
     /// Everything is meant, in so many words.
     pub(super) all: bool,
     /// Entries after this one.
@@ -47,7 +50,7 @@ impl Question {
     fn of(words: Vec<(String, String)>, usual: usize, now_ms: u64) -> Result<Self, String> {
         let mut question = Self {
             filter: Filter::default(),
-            narrow: false,
+            filters: Vec::new(),
             all: false,
             after: None,
             most: usual,
@@ -88,7 +91,7 @@ impl Question {
             "until" => replace(&mut filter.until_ms, time(name, value, now_ms)?),
             _ => false,
         };
-        self.narrow |= of_filter;
+        self.filters.extend(FILTERS.iter().find(|filter| of_filter && **filter == name));
         let flag = |value: &str| match value {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
@@ -194,12 +197,13 @@ mod tests {
         assert_eq!((since_ms, until_ms), (Some(1_781_049_600_000), Some(NOW - 7_200_000)));
         assert_eq!(question.after.expect("an id").to_string(), "cb_0000030000000001");
         assert_eq!((question.most, question.pace.per_second), (7, 3));
-        assert!(question.narrow && question.dry_run && question.all);
+        assert!(!question.filters.is_empty() && question.dry_run && question.all);
         let nothing = read("").map_err(|why| panic!("{why}")).expect("a question");
         assert_eq!((nothing.most, nothing.pace.per_second), (USUAL, USUAL_PACE));
-        assert!(!nothing.narrow && !nothing.dry_run && !nothing.all);
+        assert!(nothing.filters.is_empty() && !nothing.dry_run && !nothing.all);
         for narrow in ["limit=3", "after=cb_0000030000000001", "dry_run=1", "all=true", "per_second=1"] {
-            assert!(!read(narrow).map_err(|why| panic!("{why}")).expect("a question").narrow, "{narrow}");
+            let question = read(narrow).map_err(|why| panic!("{why}")).expect("a question");
+            assert!(question.filters.is_empty(), "{narrow}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::http::tls::Tls;
 use crate::inbound::condition::Condition;
 use crate::inbound::relay::Relay;
 use crate::inbound::source::{Mode, Source, Sources};
-use crate::inbound::{Inbound, Upkeep};
+use crate::inbound::{Inbound, Refusals, Upkeep};
 use crate::inbox::Inbox;
 use crate::limit::Budget;
 use crate::metrics::Metrics;
@@ -69,6 +69,7 @@ impl Callbacks {
             budget: Budget::new(rules.memory, MEMORY_WAIT, &metrics.memory_in_use),
             rules: rules.clone(),
             metrics: metrics.clone(),
+            refusals: Refusals::default(),
             drain: drain.clone(),
         });
         metrics.memory_budget.add(rules.memory as i64);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::Gateway;
+use crate::app::{Gateway, descriptors};
 use crate::config::Config;
 use crate::log;
 use crate::metrics::Metrics;
@@ -13,10 +13,13 @@ use crate::metrics::Metrics;
 /// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
 /// 70 for a bug, 0 after a signal.
 pub(crate) fn run(path: &Path) -> ExitCode {
-    let config = match Config::load(path) {
+    let mut config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
+    if let Some(limit) = descriptors::raise() {
+        descriptors::divide(&mut config, limit);
+    }
     let metrics = match Metrics::try_new() {
         Ok(metrics) => Arc::new(metrics),
         Err(error) => {

@@ -15,7 +15,7 @@ use super::moment::Moment;
 use super::open::{self, Marks, Opened, Unopened};
 use super::origin;
 use super::record::{Outcome, Record};
-use super::relay::{self, Relay, RelayError};
+use super::relay::{Relay, RelayError};
 use super::request::{Length, Request, Unread};
 use super::source::{Mode, Source};
 use crate::clock;
@@ -105,7 +105,12 @@ pub(super) async fn take<'a>(
     let seen = signed.unwrap_or(Seen::Body(&body));
     match taken {
         Ok((outcome, answer)) => {
-            losses.accepted(&[seen, Seen::Length(received.length.declared())]);
+            // A relay hands on what its receiver says, and the platform tries again after anything but 200.
+            if answer.status() == 200 {
+                losses.accepted(seen);
+            } else {
+                losses.refused(seen, clock::now());
+            }
             record.outcome = outcome;
             Ended { answer, moment: None }
         }
@@ -220,6 +225,7 @@ async fn append(
     record: &Record<'_>,
 ) -> Result<(Outcome, Answer), Refused> {
     let Opened { text, kind, ids, receivers, .. } = opened;
+    let untaken = receivers.is_empty() && received.source.has_receivers();
     let callback = NewCallback {
         source: received.source.name.clone(),
         receivers,
@@ -229,6 +235,7 @@ async fn append(
         received_ms: record.received_ms,
     };
     match inbox.append(callback).await {
+        Ok(Appended::Stored(_)) if untaken => Ok((Outcome::Untaken, Fixed::Acknowledged.into())),
         Ok(Appended::Stored(_)) => Ok((Outcome::Stored, Fixed::Acknowledged.into())),
         Ok(Appended::Duplicate) => Ok((Outcome::Duplicate, Fixed::Acknowledged.into())),
         Err(unavailable) => Err(Refused {
@@ -250,12 +257,11 @@ async fn pass(
 ) -> Result<(Outcome, Answer), Refused> {
     let refuse =
         |fixed: Fixed, reason| Refused { answer: fixed.into(), outcome: Outcome::RelayFailed, reason, moment: None };
-    // The answer, and what it is when it is sealed.
-    let room = inbound.budget.reserve_answer(admitted, 3 * relay::MOST_ANSWER).await;
-    let _room = room.map_err(|_| refuse(Fixed::Unavailable, "memory"))?;
-    let passed = relay.pass(&received.source.name, &opened.text, received.content_type.as_deref()).await;
-    let mut relayed = passed.map_err(|error| match error {
+    let room = async |bytes| inbound.budget.reserve_answer(admitted, bytes).await;
+    let passed = relay.pass(&received.source.name, &opened.text, received.content_type.as_deref(), room).await;
+    let (mut relayed, _room) = passed.map_err(|error| match error {
         RelayError::Late => refuse(Fixed::RelayTimedOut, "late"),
+        RelayError::NoRoom => refuse(Fixed::Unavailable, "memory"),
         RelayError::Failed(reason) => refuse(Fixed::RelayFailed, reason),
     })?;
     let cipher = received.source.cipher.as_ref().filter(|_| opened.was_sealed);

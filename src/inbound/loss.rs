@@ -46,7 +46,8 @@ pub(super) enum Seen<'a> {
     Signed(&'a [u8]),
     /// The whole body.
     Body(&'a [u8]),
-    /// The body was not read to its end; its declared length, if any, is all there is.
+    /// The body was not read to its end; its declared length, if any, is all there is. Too little to know it again: what
+    /// was refused so stays at risk until its last try is over, because a false alarm is better than none.
     Length(Option<u64>),
 }
 
@@ -77,15 +78,13 @@ impl Losses {
         }
     }
 
-    /// One was accepted, in each way that it may have been seen when it was refused.
-    pub(super) fn accepted(&self, seen: &[Seen<'_>]) {
+    /// One was accepted.
+    pub(super) fn accepted(&self, seen: Seen<'_>) {
         if self.lock().first.is_empty() {
             return;
         }
-        for seen in seen {
-            let mark = self.mark(*seen);
-            self.lock().first.remove(&mark);
-        }
+        let mark = self.mark(seen);
+        self.lock().first.remove(&mark);
     }
 
     /// The time left until the last try of the most urgent one ([`LAST_TRY`] when there is none), and how many were
@@ -133,9 +132,9 @@ mod tests {
         losses.refused(B, start + Duration::from_secs(100));
         losses.refused(A, start + Duration::from_secs(110));
         assert_eq!(look(120), (180, 0), "the first refusal counts");
-        losses.accepted(&[A, Seen::Length(Some(1))]);
+        losses.accepted(A);
         assert_eq!(look(120), (280, 0));
-        losses.accepted(&[Seen::Signed(b"beef")]);
+        losses.accepted(Seen::Signed(b"beef"));
         assert_eq!(look(120), (300, 0));
         losses.refused(A, start + Duration::from_secs(130));
         assert_eq!(look(130 + 300), (0, 0), "the last try may be under way");
@@ -149,10 +148,18 @@ mod tests {
     fn one_that_is_refused_again_after_it_was_accepted_begins_anew() {
         let (losses, start) = (Losses::new(), clock::now());
         losses.refused(A, start);
-        losses.accepted(&[A]);
+        losses.accepted(A);
         losses.refused(A, start + Duration::from_secs(200));
         assert_eq!(losses.look(start + Duration::from_secs(400)), (Duration::from_secs(100), 0));
         assert_eq!(losses.look(start + Duration::from_secs(600)).1, 1);
+    }
+
+    #[test]
+    fn a_length_is_too_little_to_know_a_callback_again() {
+        let (losses, start) = (Losses::new(), clock::now());
+        losses.refused(Seen::Length(Some(1)), start);
+        losses.accepted(A);
+        assert_eq!(losses.look(start + Duration::from_secs(100)), (Duration::from_secs(200), 0));
     }
 
     #[test]

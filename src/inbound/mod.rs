@@ -12,6 +12,7 @@ mod moment;
 mod open;
 mod origin;
 mod record;
+mod refusals;
 pub(crate) mod relay;
 mod request;
 pub(crate) mod source;
@@ -27,6 +28,7 @@ use std::task::Poll;
 use answer::{Answer, Fixed};
 use callback::Ended;
 use record::Record;
+pub(crate) use refusals::Refusals;
 use request::Request;
 use source::Sources;
 pub(crate) use upkeep::Upkeep;
@@ -44,6 +46,8 @@ pub(crate) struct Inbound {
     pub(crate) budget: Budget,
     pub(crate) rules: config::Inbound,
     pub(crate) metrics: Arc<Metrics>,
+    /// What strangers were refused and no log line has told yet.
+    pub(crate) refusals: Refusals,
     /// Once it has begun, an answer says that its connection closes.
     pub(crate) drain: Drain,
 }
@@ -57,7 +61,7 @@ impl App for Inbound {
             Ended { answer: Fixed::Internal.into(), moment: None }
         });
         // Before the moment that is waited for, so that it does not move what comes next on this connection.
-        record.finish(answer.status(), &self.metrics);
+        record.finish(answer.status(), &self.metrics, &self.refusals);
         if let Some(moment) = moment {
             moment.come().await;
         }
@@ -72,7 +76,7 @@ impl App for Inbound {
         };
         let mut record = Record::new();
         record.reason = reason;
-        record.finish(fixed.status(), &self.metrics);
+        record.finish(fixed.status(), &self.metrics, &self.refusals);
         Request::new(head, session).answer(&Answer::from(fixed), true).await;
     }
 }

@@ -4,16 +4,22 @@
 
 use std::time::Duration;
 
+use super::refusals::Refusals;
 use crate::clock::{self, Instant};
 use crate::inbox::Kind;
 use crate::log::{self, key};
 use crate::metrics::Metrics;
+
+/// The source of what no path was known for.
+const NO_SOURCE: &str = "-";
 
 /// What became of a callback: a stable word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is on disk.
     Stored,
+    /// It is on disk, and its source has receivers whose `when` does not take it: nobody will get it.
+    Untaken,
     /// It was there already.
     Duplicate,
     /// A receiver answered it.
@@ -39,6 +45,7 @@ impl Outcome {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
+            Self::Untaken => "untaken",
             Self::Duplicate => "duplicate",
             Self::Relayed => "relayed",
             Self::Unopened => "unopened",
@@ -72,7 +79,7 @@ impl Record<'_> {
     /// A request whose header has been read.
     pub(super) fn new() -> Self {
         Self {
-            source: "-",
+            source: NO_SOURCE,
             outcome: Outcome::Refused,
             reason: "-",
             kind: None,
@@ -83,8 +90,9 @@ impl Record<'_> {
         }
     }
 
-    /// Writes the log line and the observations. Consumes the record: a callback ends once.
-    pub(super) fn finish(self, status: u16, metrics: &Metrics) {
+    /// Writes the log line and the observations. Consumes the record: a callback ends once. What no source is
+    /// known for is a stranger's: it is counted at once and told in `refusals`.
+    pub(super) fn finish(self, status: u16, metrics: &Metrics, refusals: &Refusals) {
         let callbacks = &metrics.callbacks;
         let took: Duration = clock::now().saturating_duration_since(self.started);
         let outcome = self.outcome.as_str();
@@ -94,8 +102,13 @@ impl Record<'_> {
         }
         match self.outcome {
             Outcome::Unopened => callbacks.unopened.with_label_values(&[self.source, self.reason]).inc(),
-            Outcome::Stored | Outcome::Duplicate => callbacks.acknowledge_seconds.observe(took.as_secs_f64()),
+            Outcome::Stored | Outcome::Untaken | Outcome::Duplicate => {
+                callbacks.acknowledge_seconds.observe(took.as_secs_f64())
+            }
             _ => {}
+        }
+        if self.source == NO_SOURCE {
+            return refusals.add(self.reason, status, clock::now());
         }
         log::callback(|line| {
             line.word(key!("source"), self.source);

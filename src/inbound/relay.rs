@@ -17,9 +17,13 @@ use crate::config;
 use crate::http::answer::{Answer, SendCause};
 use crate::http::client::Client;
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
+use crate::limit::{NoRoom, Reserved};
 
 /// Largest body of a receiver's answer, in bytes: the platform waits for a decision, not for a file.
-pub(super) const MOST_ANSWER: usize = 1024 * 1024;
+const MOST_ANSWER: usize = 1024 * 1024;
+
+/// How often an answer's body is in memory at most: as it came, sealed, and sealed as text.
+const COPIES: usize = 3;
 
 /// The way to one receiver.
 pub(crate) struct Relay {
@@ -38,6 +42,8 @@ pub(crate) struct Relay {
 pub(super) enum RelayError {
     /// It did not come in time.
     Late,
+    /// The memory for its body stayed used up.
+    NoRoom,
     /// The receiver is down, or what it said cannot be handed on: a stable word.
     Failed(&'static str),
 }
@@ -62,24 +68,40 @@ impl Relay {
         }
     }
 
-    /// Passes an opened body on and waits for the answer, whose body is not sealed yet.
+    /// Passes an opened body on and waits for the answer, whose body is not sealed yet. `room` reserves so many bytes for
+    /// it, once, when the answer's head says how many it needs: a receiver that takes its time holds none.
     pub(super) async fn pass(
         &self,
         source: &str,
         body: &[u8],
         content_type: Option<&[u8]>,
-    ) -> Result<Relayed, RelayError> {
-        timeout(self.timeout, self.ask(source, body, content_type)).await.unwrap_or(Err(RelayError::Late))
+        room: impl AsyncFnOnce(usize) -> Result<Reserved, NoRoom>,
+    ) -> Result<(Relayed, Reserved), RelayError> {
+        let asked = async {
+            let answer = self.ask(source, body, content_type).await?;
+            let room = room(COPIES * Self::most(&answer)?).await.map_err(|NoRoom| RelayError::NoRoom)?;
+            Ok((Self::read(answer).await?, room))
+        };
+        timeout(self.timeout, asked).await.unwrap_or(Err(RelayError::Late))
     }
 
-    async fn ask(&self, source: &str, body: &[u8], content_type: Option<&[u8]>) -> Result<Relayed, RelayError> {
+    async fn ask(&self, source: &str, body: &[u8], content_type: Option<&[u8]>) -> Result<Answer, RelayError> {
         let head = self.head(source, body.len(), content_type).map_err(|BadTarget| RelayError::Failed("target"))?;
         // One of its own: a kept one may be closing just now, and what has left on it must not be sent again.
         let connection =
             self.client.connect(true, clock::now()).await.map_err(|_| RelayError::Failed("unreachable"))?;
         let answer = self.client.send(connection, &head, [&self.headers, b"", b""], body).await;
-        let answer = answer.map_err(|error| RelayError::from(error.cause))?;
-        Self::read(answer).await
+        answer.map_err(|error| RelayError::from(error.cause))
+    }
+
+    /// The most bytes that the body of this answer may have.
+    fn most(answer: &Answer) -> Result<usize, RelayError> {
+        match answer.body_length() {
+            Some(length) if length > MOST_ANSWER as u64 => Err(RelayError::Failed("too_large")),
+            Some(length) => Ok(length as usize),
+            None if answer.is_done() => Ok(0),
+            None => Ok(MOST_ANSWER),
+        }
     }
 
     fn head(&self, source: &str, length: usize, content_type: Option<&[u8]>) -> Result<RequestHead, BadTarget> {

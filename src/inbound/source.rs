@@ -60,6 +60,11 @@ impl Source {
         }
     }
 
+    /// Whether anybody is configured to have what is stored.
+    pub(super) fn has_receivers(&self) -> bool {
+        matches!(&self.mode, Mode::Store(_, receivers) if !receivers.is_empty())
+    }
+
     /// The receivers that take this JSON.
     pub(super) fn takers(&self, json: &str) -> Vec<Arc<str>> {
         let Mode::Store(_, receivers) = &self.mode else { return Vec::new() };

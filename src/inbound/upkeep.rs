@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Inbound;
-use super::source::Mode;
+use super::source::{Mode, Source};
 use crate::clock;
 use crate::config::Identity;
 use crate::http::tls::Tls;
@@ -35,27 +35,36 @@ pub(crate) struct Upkeep {
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let every = |period| {
-            let mut ticks = interval(period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        };
-        let (mut look, mut read, mut refresh) = (every(LOOK_EVERY), every(READ_EVERY), every(REFRESH_EVERY));
-        let mut complained = None;
-        loop {
-            tokio::select! {
-                _ = look.tick() => self.look(),
-                _ = read.tick() => self.read_certificate(&mut complained).await,
-                _ = refresh.tick() => self.refresh().await,
-                _ = shutdown.changed() => return,
+        // Side by side: a name server or a file system that hangs stops neither the clock nor another relay.
+        for source in self.inbound.sources.all().filter(|source| matches!(source.mode, Mode::Relay(_))) {
+            tokio::spawn(refresh(source.clone(), shutdown.clone()));
+        }
+        let (mut look, mut read) = (every(LOOK_EVERY), every(READ_EVERY));
+        let clock = async {
+            loop {
+                look.tick().await;
+                self.look();
             }
+        };
+        let certificate = async {
+            let mut complained = None;
+            loop {
+                read.tick().await;
+                self.read_certificate(&mut complained).await;
+            }
+        };
+        tokio::select! {
+            () = clock => {}
+            () = certificate => {}
+            _ = shutdown.changed() => {}
         }
     }
 }
 
 impl Upkeep {
-    /// Shows how long until the most urgent refused callback of each source is lost.
+    /// Shows how long until the most urgent refused callback of each source is lost, and tells what strangers were refused.
     fn look(&self) {
+        self.inbound.refusals.tell(clock::now());
         let callbacks = &self.inbound.metrics.callbacks;
         for source in self.inbound.sources.all() {
             let (left, lost) = source.losses.look(clock::now());
@@ -91,12 +100,26 @@ impl Upkeep {
             Err(_) => {}
         }
     }
+}
 
-    async fn refresh(&self) {
-        for source in self.inbound.sources.all() {
-            if let Mode::Relay(relay) = &source.mode {
-                relay.refresh().await;
-            }
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Keeps the addresses of one relay's receiver known, and our certificate for it fresh.
+async fn refresh(source: Arc<Source>, mut shutdown: ShutdownWatch) {
+    let Mode::Relay(relay) = &source.mode else { return };
+    let mut ticks = every(REFRESH_EVERY);
+    let refreshing = async {
+        loop {
+            ticks.tick().await;
+            relay.refresh().await;
         }
+    };
+    tokio::select! {
+        () = refreshing => {}
+        _ = shutdown.changed() => {}
     }
 }

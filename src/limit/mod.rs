@@ -16,7 +16,7 @@ mod turns;
 
 use std::time::Duration;
 
-pub(crate) use budget::{Admitted, Budget, Reserved};
+pub(crate) use budget::{Admitted, Budget, NoRoom, Reserved};
 pub use deadline::{BadDeadline, parse as parse_deadline};
 pub use fields::Met;
 

@@ -49,7 +49,10 @@ fn callbacks_leave_no_trace_in_logs_and_metrics() {
         gateway.terminate();
         assert!(gateway.wait().success());
         let printed = gateway.printed_whole();
-        assert!(printed.matches("callback").count() >= answers.len(), "there was something to search");
+        assert!(
+            printed.matches("callback").count() >= answers.len() - 2 * SAMPLES.len(),
+            "there was something to search"
+        );
         let written: String = answers.iter().map(|answer| format!("{:?}{:?}", answer.headers, answer.body)).collect();
         for text in [&page, &printed, &written] {
             for mark in &marks {

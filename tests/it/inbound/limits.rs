@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::setting::{PATH, Setting, assert_acknowledged, ended, platform};
-use crate::support::{Client, Gateway};
+use crate::support::{Client, Gateway, Setup, platform as outside};
 
 /// The head of a callback to the first source.
 fn head(more: &str) -> String {
@@ -213,4 +213,37 @@ fn a_callback_without_memory_is_503_until_there_is_some() {
     assert_acknowledged(&hoards.send(json(524_288)).answer());
     assert_acknowledged(&platform(&gateway).post(PATH, "{}"));
     assert_eq!(ended(&gateway, "unavailable"), 1.0);
+}
+
+#[test]
+fn strangers_are_counted_and_do_not_write_the_log() {
+    const ASKED: u64 = 500;
+    let gateway = Setting::default().start();
+    let mut stranger = platform(&gateway);
+    for _ in 0..ASKED {
+        assert_eq!(stranger.get("/unknown").status, 405);
+    }
+    assert_eq!(gateway.metric("callbacks_total{outcome=\"refused\",source=\"-\"}"), ASKED as f64);
+    // What a line does not tell the next one does.
+    let counts = |gateway: &Gateway| -> Vec<u64> {
+        let printed = gateway.printed();
+        let lines = printed.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["target"] == "callback").filter_map(|line| line["count"].as_u64()).collect()
+    };
+    gateway.until(|gateway| counts(gateway).iter().sum::<u64>() == ASKED);
+    assert!(counts(&gateway).len() < ASKED as usize / 10, "{:?}", counts(&gateway));
+}
+
+#[test]
+fn strangers_leave_the_file_descriptors_that_calls_need() {
+    let simulated = outside();
+    let inbound = "max_connections_per_address = 4096\nheader_timeout = \"60s\"".into();
+    let setup = Setup { open_files: Some(256), ..Setting { inbound, ..Setting::default() }.setup() };
+    let gateway = setup.start(&simulated).ready();
+    let mut silent: Vec<_> = (0..400).map(|_| platform(&gateway)).collect();
+    // The gateway has seen all of them: the last one was too much.
+    assert!(silent.last_mut().expect("it is there").is_closed());
+    assert_eq!(gateway.client().get("/service/cloud/robot").status, 200);
+    gateway
+        .log_line(|line| line["message"].as_str().is_some_and(|message| message.starts_with("256 files may be open")));
 }

@@ -1,6 +1,6 @@
 //! A callback whose answer the platform uses is passed to its receiver while the platform waits, and is never stored.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use airudder_gateway::inbox::Filter;
 
@@ -139,4 +139,44 @@ fn an_answer_of_a_mebibyte_or_of_nothing_comes_whole() {
             None => assert_eq!(answer.status, 204),
         }
     }
+}
+
+#[test]
+fn only_a_relayed_200_ends_what_is_at_risk() {
+    let answers = Arc::new(Mutex::new(vec![200, 503]));
+    let url = scripted_whole(move |_, line| {
+        let status = answers.lock().expect("no panic").pop().expect("asked twice");
+        line.say(format!("HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n"));
+        line.end();
+    });
+    let gateway = relaying(schemes()[0].0, &url, "30s").start();
+    let left = |gateway: &Gateway| gateway.metric("callback_time_to_loss_seconds{source=\"calls\"}");
+    gateway.until(|gateway| left(gateway) == 300.0);
+    assert_eq!(platform(&gateway).post(PATH, "{}").status, 503);
+    gateway.until(|gateway| left(gateway) < 300.0);
+    assert_eq!(platform(&gateway).post(PATH, "{}").status, 200);
+    gateway.until(|gateway| left(gateway) == 300.0);
+    assert_eq!(ended(&gateway, "relayed"), 2.0);
+}
+
+#[test]
+fn relays_that_wait_for_their_receiver_hold_no_memory_for_its_answer() {
+    const TOGETHER: usize = 8;
+    // It answers nobody until all were asked.
+    let all = Arc::new(Barrier::new(TOGETHER));
+    let url = scripted_whole(move |_, line| {
+        all.wait();
+        line.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        line.end();
+    });
+    // Half of it is for answers, and less than one of the largest.
+    let inbound = "max_body = \"4KiB\"\nmemory = \"1MiB\"".into();
+    let gateway = Setting { inbound, ..relaying(schemes()[0].0, &url, "30s") }.start();
+    let statuses: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..TOGETHER).map(|_| scope.spawn(|| platform(&gateway).post(PATH, "{}").status)).collect();
+        asking.into_iter().map(|asking| asking.join().expect("no panic")).collect()
+    });
+    assert_eq!(statuses, [200; TOGETHER]);
+    assert_eq!(gateway.metric("memory_in_use_bytes"), 0.0);
 }

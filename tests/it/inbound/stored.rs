@@ -133,6 +133,7 @@ fn each_receiver_gets_what_it_asks_for() {
     for (_, sample) in SAMPLES {
         assert_acknowledged(&call_back(&mut client, &(String::new(), sample.into())));
     }
+    assert_eq!((ended(&gateway, "stored"), ended(&gateway, "untaken")), (4.0, 0.0));
     stop_and_ask(gateway, &folder, async |inbox| {
         let takers: Vec<(&str, Vec<String>)> = shown(inbox, Filter::default())
             .await
@@ -156,6 +157,21 @@ fn each_receiver_gets_what_it_asks_for() {
             receivers.sort();
             assert_eq!(found, receivers, "{kind}");
         }
+    });
+}
+
+#[test]
+fn a_callback_that_no_receiver_takes_is_kept_and_counted_as_untaken() {
+    let folder = Folder::new();
+    let more = format!(
+        "[[receiver]]\nname = \"agents\"\nurl = \"{}/hook\"\nwhen = {{ pointer = \"/type\", equals = \"AgentStatus\" }}\n",
+        Refusing::new().url()
+    );
+    let gateway = Setting { source: "receivers = [\"agents\"]".into(), more, ..Setting::default() }.start_in(&folder);
+    assert_acknowledged(&platform(&gateway).post(PATH, SAMPLES[0].1));
+    assert_eq!((ended(&gateway, "stored"), ended(&gateway, "untaken")), (0.0, 1.0));
+    stop_and_ask(gateway, &folder, async |inbox| {
+        assert_eq!(shown(inbox, Filter::default()).await.len(), 1);
     });
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) more: String,
     /// Further environment variables.
     pub(crate) env: Vec<(String, String)>,
+    /// Most files it may have open; `None`: as many as this test.
+    pub(crate) open_files: Option<u64>,
     /// Where its files are; `None`: a folder of its own for each start, gone with it.
     pub(crate) folder: Option<Folder>,
 }
@@ -49,6 +51,7 @@ impl Default for Setup {
             sealed: true,
             more: String::new(),
             env: Vec::new(),
+            open_files: None,
             folder: None,
         }
     }
@@ -113,7 +116,15 @@ impl Setup {
     fn command(&self, subcommand: &str, folder: &Folder, text: &str) -> Command {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, text).expect("the configuration is written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
+        let program = env!("CARGO_BIN_EXE_airudder-gateway");
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string(), program]);
+                shell
+            }
+        };
         command
             .args([subcommand, "--config"])
             .arg(&config)
