@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::entry::EntryId;
 use super::filter::State;
+use super::id::EntryId;
 
 /// Ids of one block: few enough to be read in a moment, many enough that ten million entries make some thousand blocks.
 const BLOCK_BITS: u32 = 12;

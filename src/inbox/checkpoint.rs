@@ -3,80 +3,18 @@
 //! A log that is written all the time is never moved whole from outside; when it has grown, the writer is asked to move the
 //! small rest itself, between two commits, and the log begins anew. It never writes an entry.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::schema;
-use super::writer::{Shared, code};
+use super::shared::{Shared, code};
 
-/// Bytes of log after which some of it is moved.
-const BITE: u64 = 8 * 1024 * 1024;
 /// Bytes of log after which the writer moves the rest. The log stays somewhat larger than this at most.
 const LONGEST_LOG: u64 = 48 * 1024 * 1024;
 
-/// What the writer and this thread tell each other.
-#[derive(Default)]
-pub(super) struct Progress {
-    log: Mutex<Log>,
-    changed: Condvar,
-    /// The writer is to move the rest.
-    rest: AtomicBool,
-    /// Something could not be moved: the writer is to open the database again.
-    failed: AtomicBool,
-}
-
-#[derive(Default)]
-struct Log {
-    /// Written since the last move, in bytes.
-    written: u64,
-    ended: bool,
-}
-
-impl Progress {
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The writer has committed about this many bytes.
-    pub(super) fn wrote(&self, bytes: u64) {
-        let mut log = self.lock();
-        let before = log.written;
-        log.written += bytes;
-        if before < BITE && log.written >= BITE {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Asked by the writer between two commits: whether it is to move the rest now.
-    pub(super) fn wants_the_rest_moved(&self) -> bool {
-        self.rest.swap(false, Ordering::AcqRel)
-    }
-
-    /// Asked by the writer: whether a move has failed since it asked last.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.swap(false, Ordering::AcqRel)
-    }
-
-    /// The thread ends after what it is doing.
-    pub(super) fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits for a bite; false when it is to end.
-    fn wait(&self) -> bool {
-        let mut log = self.lock();
-        while log.written < BITE && !log.ended {
-            log = self.changed.wait(log).unwrap_or_else(PoisonError::into_inner);
-        }
-        log.written = 0;
-        !log.ended
-    }
-}
-
-/// Until [`Progress::end`].
+/// Until the end of the inbox's [`Progress`](super::progress::Progress).
 pub(super) fn run(shared: &Arc<Shared>) {
     let mut connection: Option<(u64, Connection)> = None;
     while shared.progress.wait() {

@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::entry::{EntryId, Kind};
+use super::entry::Kind;
+use super::id::EntryId;
 
 /// Where an entry or a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::entry::EntryId;
+use super::id::EntryId;
 use crate::clock;
 
 /// Due times are wall time, which may be set forward: nobody sleeps longer than this before he looks again.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 
-use super::entry::{EntryId, Kind};
+use super::entry::Kind;
 use super::filter::{Filter, Listed, ListedDelivery, State};
+use super::id::EntryId;
 use super::lease::{Counter, Hold, Taken};
 use super::store::{delivery, entry, number};
 use super::vault::{Tag, Tagged, Vault};

@@ -7,6 +7,7 @@ mod checkpoint;
 mod entry;
 mod filter;
 mod health;
+mod id;
 mod key;
 mod lease;
 mod list;
@@ -14,11 +15,13 @@ mod marks;
 mod opening;
 mod pace;
 mod place;
+mod progress;
 mod queue;
 mod reading;
 mod recovery;
 mod room;
 mod schema;
+mod shared;
 mod store;
 mod vault;
 mod writer;
@@ -30,8 +33,9 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-pub use entry::{Appended, EntryId, Ids, Kind, Leased, NewCallback, NotAnEntryId, Settlement, Unavailable};
+pub use entry::{Appended, Ids, Kind, Leased, NewCallback, Settlement, Unavailable};
 pub use filter::{Batch, Filter, Listed, ListedDelivery, Pace, Shown, State};
+pub use id::{EntryId, NotAnEntryId};
 pub use opening::OpenError;
 
 use crate::clock;
@@ -39,8 +43,8 @@ use crate::config;
 use crate::metrics::Metrics;
 use queue::{Answer, Append, Job, Purged, Quarantine, Settle};
 use reading::Reader;
+use shared::Shared;
 use vault::{Tagged, Vault};
-use writer::Shared;
 
 /// The inbox, as a handle. Its threads end with [`Inbox::close`], or when the last handle is dropped.
 #[derive(Clone)]

@@ -11,17 +11,18 @@ use std::thread;
 
 use rusqlite::{Connection, params};
 
-use super::checkpoint::Progress;
-use super::entry::COUNTER_BITS;
 use super::filter::State;
 use super::health::Health;
+use super::id::COUNTER_BITS;
 use super::lease::Desk;
 use super::place::Place;
+use super::progress::Progress;
 use super::queue::Queue;
 use super::reading::Reader;
+use super::shared::Shared;
 use super::store::Store;
 use super::vault::{Epoch, Keys, SALT, Vault};
-use super::writer::{Shared, Writer};
+use super::writer::Writer;
 use super::{Open, checkpoint, key, recovery, schema};
 use crate::config;
 use crate::metrics::Metrics;

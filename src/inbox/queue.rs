@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::entry::{Appended, EntryId, Settlement, Unavailable};
+use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::Pace;
+use super::id::EntryId;
 use super::lease::Hold;
 use super::vault::Tag;
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::entry::Unavailable;
 use super::schema;
-use super::writer::{Shared, code};
+use super::shared::{Shared, code};
 
 /// Questions that may wait for one thread.
 const MOST_WAITING: usize = 1024;

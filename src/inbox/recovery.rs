@@ -7,8 +7,8 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::census::Census;
 use super::marks::{self, Marks};
 use super::schema::Refused;
+use super::shared::code;
 use super::store::Store;
-use super::writer::code;
 use crate::clock;
 
 /// What a refusal means, and what to do.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::census::{Census, Moved};
-use super::entry::{Appended, EntryId, Settlement};
+use super::entry::{Appended, Settlement};
 use super::filter::{Pace, State};
+use super::id::EntryId;
 use super::marks::Marks;
 use super::pace::Spread;
 use super::queue::{Append, Purged, Quarantine};

@@ -12,7 +12,7 @@ use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::hmac;
 use zeroize::Zeroizing;
 
-use super::entry::EntryId;
+use super::id::EntryId;
 use crate::secret::Secret;
 
 /// Bytes of a tag: enough that no two ids ever share one.

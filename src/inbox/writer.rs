@@ -3,26 +3,23 @@
 //! Nobody is told that something is on disk before the commit has returned. After a failure the handle is closed and never
 //! synced again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::checkpoint::{self, Progress};
+use super::checkpoint;
 use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
-use super::health::Health;
-use super::lease::Desk;
 use super::place::{Displaced, Place};
-use super::queue::{Job, Next, Queue};
+use super::queue::{Job, Next};
 use super::room::Room;
+use super::shared::{Shared, code};
 use super::store::{Effects, Store, number};
 use super::{recovery, schema};
 use crate::clock;
-use crate::metrics::Metrics;
 
 /// How often the writer looks after what nobody asks for: purging, series, a disk that was full.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -30,30 +27,6 @@ const UPKEEP: Duration = Duration::from_secs(1);
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Most entries that are purged in one transaction: some milliseconds of work.
 const PURGE: usize = 256;
-
-/// What the threads share with the handle.
-pub(super) struct Shared {
-    pub(super) path: PathBuf,
-    /// The file that was opened under it.
-    pub(super) place: Place,
-    /// How long a delivered entry is kept.
-    pub(super) retain: Duration,
-    /// Most bytes in use.
-    pub(super) max_bytes: u64,
-    pub(super) queue: Queue,
-    pub(super) desk: Desk,
-    pub(super) health: Health,
-    pub(super) progress: Progress,
-    /// Grows with each failure; a connection of an older one is not used any more.
-    pub(super) generation: AtomicU64,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-impl Shared {
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-}
 
 /// What became of a job, to be told after the commit.
 enum Outcome {
@@ -321,11 +294,6 @@ impl Drop for Writer {
         self.shared.queue.abandon();
         self.shared.progress.end();
     }
-}
-
-/// SQLite's own number for an error.
-pub(super) fn code(error: &rusqlite::Error) -> i32 {
-    error.sqlite_error().map_or(-1, |error| error.extended_code)
 }
 
 /// What is purged beside a batch.

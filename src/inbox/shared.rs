@@ -1,0 +1,44 @@
+//! What the threads of the inbox share with its handle.
+//!
+//! It holds their meeting places and does nothing itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::health::Health;
+use super::lease::Desk;
+use super::place::Place;
+use super::progress::Progress;
+use super::queue::Queue;
+use crate::metrics::Metrics;
+
+/// One of each; a lock of its own in each.
+pub(super) struct Shared {
+    pub(super) path: PathBuf,
+    /// The file that was opened under it.
+    pub(super) place: Place,
+    /// How long a delivered entry is kept.
+    pub(super) retain: Duration,
+    /// Most bytes in use.
+    pub(super) max_bytes: u64,
+    pub(super) queue: Queue,
+    pub(super) desk: Desk,
+    pub(super) health: Health,
+    pub(super) progress: Progress,
+    /// Grows with each failure; a connection of an older one is not used any more.
+    pub(super) generation: AtomicU64,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+/// SQLite's own number for an error.
+pub(super) fn code(error: &rusqlite::Error) -> i32 {
+    error.sqlite_error().map_or(-1, |error| error.extended_code)
+}
