@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
+use crate::http::trace::TraceParent;
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
@@ -74,6 +75,8 @@ pub(crate) enum End {
 /// One call's record. Written by [`Record::finish`].
 pub(crate) struct Record<'a> {
     pub(crate) request_id: RequestId,
+    /// The trace that the program says it belongs to.
+    pub(crate) trace: Option<TraceParent>,
     pub(crate) program: &'a str,
     pub(crate) account: &'a str,
     pub(crate) operation: &'a str,
@@ -102,6 +105,7 @@ impl<'a> Record<'a> {
         let now = clock::now();
         Self {
             request_id: RequestId::next(),
+            trace: None,
             program: "-",
             account: "-",
             operation: "-",
@@ -168,6 +172,9 @@ impl<'a> Record<'a> {
         let micros = |phase: Phase| self.phases[phase as usize].as_micros() as u64;
         log::call(|line| {
             line.word(key!("request_id"), self.request_id.as_str());
+            if let Some(trace) = &self.trace {
+                line.word(key!("trace_id"), trace.trace_id());
+            }
             line.word(key!("program"), self.program);
             line.word(key!("account"), self.account);
             line.word(key!("operation"), self.operation);
