@@ -94,14 +94,16 @@ impl Gateway {
             inbox: callbacks.as_ref().and_then(|callbacks| callbacks.inbox.clone()),
             access: Access::new(&config.admin),
         };
+        let routes = Routes::try_new(&config.operations).map_err(StartError)?;
+        let counts = metrics.call_counts(callers(config), routes.names().chain(["-"]));
         let outbound = Outbound {
             limits,
             programs: Programs::try_new(&config.programs, &rules.tokens, clock::now()).map_err(StartError)?,
-            routes: Routes::try_new(&config.operations).map_err(StartError)?,
+            routes,
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            series: CallSeries::new(metrics),
+            series: CallSeries::new(metrics, counts),
             drain: drain.clone(),
         };
         Ok(Self {
@@ -249,6 +251,19 @@ fn assemble(
         limits: AccountLimits::new(account, &config.operations, programs, None, metrics, clock::now()),
         series: metrics.account(&account.name),
     }
+}
+
+/// Whose calls are counted: each program with the accounts it may use, and with `-` for what was refused before one was
+/// known.
+fn callers(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+    let named = config.programs.iter().map(|program| (program.name.as_str(), program.account));
+    named.chain([("-", None)]).flat_map(move |(name, bound)| {
+        let may = move |index: usize| bound.is_none_or(|bound| bound == index);
+        let accounts = config.accounts.iter().enumerate().filter(move |(index, _)| may(*index));
+        // Where there are programs, a call without one has no account.
+        let accounts = accounts.filter(move |_| name != "-" || config.programs.is_empty());
+        accounts.map(|(_, account)| account.name.as_str()).chain(["-"]).map(move |account| (name, account))
+    })
 }
 
 /// Turns what happens to a token into metrics and log lines.

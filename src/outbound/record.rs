@@ -13,6 +13,7 @@ use prometheus::Histogram;
 use crate::clock::{self, Instant};
 use crate::limit::Met;
 use crate::log::{self, key};
+use crate::metrics::CallCounts;
 use crate::metrics::Metrics;
 use crate::reply::{Fault, Refusal, Sent};
 
@@ -46,13 +47,14 @@ const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform",
 /// The series that every call touches, found once.
 pub(crate) struct CallSeries {
     pub(crate) metrics: Arc<Metrics>,
+    counts: CallCounts,
     phases: [Histogram; PHASES.len()],
 }
 
 impl CallSeries {
     /// Finds them.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { phases: metrics.phases(PHASES), metrics }
+    pub(crate) fn new(metrics: Arc<Metrics>, counts: CallCounts) -> Self {
+        Self { phases: metrics.phases(PHASES), counts, metrics }
     }
 }
 
@@ -149,7 +151,11 @@ impl<'a> Record<'a> {
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
         };
-        metrics.calls.with_label_values(&[self.program, self.account, self.operation, fault.as_str()]).inc();
+        series.counts.ended(self.program, self.account, self.operation, fault.as_str());
+        // What changes nothing leaves nothing to find out.
+        if self.sent == Sent::Unknown && !matches!(self.method, "GET" | "HEAD") {
+            series.counts.unknown(self.account);
+        }
         metrics.call_seconds.observe(took.as_secs_f64());
         if let End::Refused(refusal) = end {
             metrics.refusals.with_label_values(&[refusal.word()]).inc();
