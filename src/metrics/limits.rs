@@ -47,6 +47,14 @@ impl Limits {
         }
     }
 
+    /// An account has no breaker any more.
+    pub fn forget_breaker(&self, account: &str) {
+        for state in STATES {
+            // One that was never shown is not there.
+            let _ = self.breaker.remove_label_values(&[account, state]);
+        }
+    }
+
     /// The series of one account's breaker, found once.
     pub fn breaker(&self, account: &str) -> BreakerSeries {
         BreakerSeries(Some(STATES.map(|state| self.breaker.with_label_values(&[account, state]))))
