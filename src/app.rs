@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use callbacks::Callbacks;
 
-use crate::admin::{Access, Admin};
+use crate::admin::{Access, Admin, History, Looks};
 use crate::clock;
 use crate::config::{self, Config, ProgramLimit};
 use crate::delivery::Stop;
@@ -27,6 +27,7 @@ use crate::http::client::Client;
 use crate::http::listener::{Drain, Listener, Rules};
 use crate::limit::{AccountLimits, Budget, ProgramLimits};
 use crate::metrics::Metrics;
+use crate::metrics::recent::{Failure, Half};
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::record::CallSeries;
@@ -46,6 +47,7 @@ pub(crate) struct Gateway {
     admin: Listener<Admin>,
     callbacks: Option<Callbacks>,
     upkeep: Upkeep,
+    looks: Looks,
     drain: Drain,
     grace: Duration,
 }
@@ -86,12 +88,15 @@ impl Gateway {
         let ciphers: Vec<_> =
             accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
         let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
+        let history = History::new();
+        let looks = Looks { metrics: metrics.clone(), history: history.clone() };
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
             inbound: config.inbound.is_some(),
             inbox: callbacks.as_ref().and_then(|callbacks| callbacks.inbox.clone()),
             access: Access::new(&config.admin),
+            history: history.clone(),
         };
         let outbound = Outbound {
             limits: ProgramLimits::all(&program_limits(config), clock::now()),
@@ -124,6 +129,7 @@ impl Gateway {
             .map_err(|error| unbound("admin", config.admin.listen, &error))?,
             callbacks,
             upkeep: Upkeep { accounts },
+            looks,
             drain,
             grace: rules.grace,
         })
@@ -151,6 +157,7 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
+        server.add_service(background_service("status", self.looks));
         let (mut inbox, mut deliveries) = (None, None);
         if let Some(callbacks) = self.callbacks {
             server.add_service(callbacks.listener);
@@ -269,7 +276,14 @@ impl Observer for TokenObserver {
                 self.metrics.token_expiry.with_label_values(&[account, family]).set(ends as i64);
                 tracing::info!(account, family, generation, took_us, "token refreshed");
             }
-            Err(error) => tracing::warn!(account, family, reason = word, took_us, "login failed: {error}"),
+            Err(error) => {
+                let (half, fault) = (Half::Login, "platform");
+                self.metrics.recent.note(
+                    Failure { half, word, name: account, operation: "-", fault, status: 0, code: None },
+                    clock::wall_millis(),
+                );
+                tracing::warn!(account, family, reason = word, took_us, "login failed: {error}");
+            }
         }
     }
 

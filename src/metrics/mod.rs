@@ -6,6 +6,8 @@
 
 mod callbacks;
 mod limits;
+pub mod recent;
+pub mod sums;
 
 use std::fmt;
 
@@ -16,6 +18,7 @@ use prometheus::{
 
 pub use callbacks::Callbacks;
 pub use limits::{BreakerSeries, LimitSeries, LimitedBy, Limits};
+use recent::Recent;
 
 /// Seconds, from what the gateway itself takes to the longest answer it waits for (150 s).
 const SECONDS: &[f64] = &[
@@ -59,6 +62,8 @@ pub struct Metrics {
     pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
     pub callbacks: Callbacks,
+    /// The last failures, which are no series.
+    pub recent: Recent,
 }
 
 impl Metrics {
@@ -122,6 +127,7 @@ impl Metrics {
                 .counter("log_lines_dropped_total", "Log lines dropped because the output was stuck.")?,
             limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
+            recent: Recent::default(),
             registry: registry.clone(),
         };
         let build = declare.gauges("build_info", "Always 1; the version is the label.", &["version"])?;
@@ -289,6 +295,7 @@ mod tests {
             log_dropped,
             limits,
             callbacks,
+            recent: _,
         } = metrics;
         let Limits { rate, cuts, waiting, limited, breaker } = limits;
         let Callbacks {
