@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use airudder_gateway::clock;
-use airudder_gateway::config::{AccountLimit, Config, Frequency, ProgramLimit, Quota};
+use airudder_gateway::config::{AccountLimit, Config, Frequency, Program, ProgramLimit, Quota};
 use airudder_gateway::limit::{AccountLimits, Met, ProgramLimits, Refused};
 use airudder_gateway::metrics::Metrics;
 use criterion::Criterion;
@@ -84,11 +84,18 @@ impl Limits {
         let max_wait = Duration::from_secs(1_000_000_000);
         config.accounts[0].limit = AccountLimit { quota, least: None, max_wait, concurrency };
         let metrics = Metrics::try_new().expect("the series");
-        let (programs, now) = (vec![program; PROGRAMS], clock::now());
-        Self {
-            account: AccountLimits::new(&config.accounts[0], &config.operations, &programs, &metrics, now),
-            programs: ProgramLimits::all(&programs, now),
-        }
+        let named = |index| Program {
+            name: format!("program-{index}"),
+            api_key: None,
+            pair: None,
+            account: None,
+            operations: Vec::new(),
+            limit: program,
+        };
+        let (named, now) = ((0..PROGRAMS).map(named).collect::<Vec<_>>(), clock::now());
+        let programs = ProgramLimits::all(&named, &[], now);
+        let account = AccountLimits::new(&config.accounts[0], &config.operations, &programs, None, &metrics, now);
+        Self { account, programs }
     }
 
     /// Whether a call passes that does not wait.

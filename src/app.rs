@@ -20,7 +20,7 @@ use callbacks::Callbacks;
 
 use crate::admin::{Access, Admin, History, Looks};
 use crate::clock;
-use crate::config::{self, Config, ProgramLimit};
+use crate::config::{self, Config};
 use crate::delivery::Stop;
 use crate::envelope::Cipher;
 use crate::http::client::Client;
@@ -71,10 +71,11 @@ impl Gateway {
     /// A rule that names no operation, a key that does not fit, or an address that is taken.
     pub(crate) fn try_new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let drain = Drain::new();
+        let limits = ProgramLimits::all(&config.programs, &[], clock::now());
         let accounts = check(config)?
             .into_iter()
             .zip(&config.accounts)
-            .map(|(sealing, account)| Arc::new(assemble(account, sealing, config, &metrics)))
+            .map(|(sealing, account)| Arc::new(assemble(account, sealing, config, &limits, &metrics)))
             .collect::<Vec<_>>();
         let rules = &config.outbound;
         metrics.memory_budget.set(rules.memory as i64);
@@ -98,14 +99,16 @@ impl Gateway {
             access: Access::new(&config.admin),
             history: history.clone(),
         };
+        let routes = Routes::try_new(&config.operations).map_err(StartError)?;
+        let counts = metrics.call_counts(callers(config), routes.names().chain(["-"]));
         let outbound = Outbound {
-            limits: ProgramLimits::all(&program_limits(config), clock::now()),
+            limits,
             programs: Programs::try_new(&config.programs, &rules.tokens, clock::now()).map_err(StartError)?,
-            routes: Routes::try_new(&config.operations).map_err(StartError)?,
+            routes,
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            series: CallSeries::new(metrics),
+            series: CallSeries::new(metrics, counts),
             drain: drain.clone(),
         };
         Ok(Self {
@@ -221,7 +224,13 @@ pub(crate) fn check(config: &Config) -> Result<Vec<Option<Sealing>>, StartError>
         .collect()
 }
 
-fn assemble(account: &config::Account, sealing: Option<Sealing>, config: &Config, metrics: &Arc<Metrics>) -> Account {
+fn assemble(
+    account: &config::Account,
+    sealing: Option<Sealing>,
+    config: &Config,
+    programs: &[ProgramLimits],
+    metrics: &Arc<Metrics>,
+) -> Account {
     let client = Arc::new(Client::new(account.upstream.clone(), account.ca.as_deref(), account.timeouts));
     let tokens = |family: Family, label: &'static str| {
         let envelope = sealing.as_ref().map(|sealing| LoginEnvelope {
@@ -246,14 +255,22 @@ fn assemble(account: &config::Account, sealing: Option<Sealing>, config: &Config
         call_centre: tokens(Family::CallCentre, "call_centre"),
         client,
         sealing,
-        limits: AccountLimits::new(account, &config.operations, &program_limits(config), metrics, clock::now()),
+        limits: AccountLimits::new(account, &config.operations, programs, None, metrics, clock::now()),
         series: metrics.account(&account.name),
     }
 }
 
-/// The limits of each program, in their order.
-fn program_limits(config: &Config) -> Vec<ProgramLimit> {
-    config.programs.iter().map(|program| program.limit).collect()
+/// Whose calls are counted: each program with the accounts it may use, and with `-` for what was refused before one was
+/// known.
+fn callers(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+    let named = config.programs.iter().map(|program| (program.name.as_str(), program.account));
+    named.chain([("-", None)]).flat_map(move |(name, bound)| {
+        let may = move |index: usize| bound.is_none_or(|bound| bound == index);
+        let accounts = config.accounts.iter().enumerate().filter(move |(index, _)| may(*index));
+        // Where there are programs, a call without one has no account.
+        let accounts = accounts.filter(move |_| name != "-" || config.programs.is_empty());
+        accounts.map(|(_, account)| account.name.as_str()).chain(["-"]).map(move |account| (name, account))
+    })
 }
 
 /// Turns what happens to a token into metrics and log lines.

@@ -233,6 +233,13 @@ mod tests {
     }
 
     #[test]
+    fn every_word_is_one_that_is_counted() {
+        let counted = crate::metrics::catalogue::find("refusals_total").expect("the series").labels[0].values;
+        let crate::metrics::catalogue::Values::Closed(counted) = counted else { panic!("a closed list") };
+        assert_eq!(counted, Refusal::ALL.iter().map(|refusal| refusal.word()).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_wait_is_rounded_up_to_whole_seconds() {
         for (wait, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_001, 60)] {
             let reply = Reply { retry_after: Some(Duration::from_millis(wait)), ..Refusal::Busy.into() };

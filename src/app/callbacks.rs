@@ -59,7 +59,8 @@ impl Callbacks {
             Some(identity) => {
                 let of_tls = |error: &dyn std::fmt::Display| StartError(format!("[inbound] tls: {error}"));
                 let pair = identity.read().map_err(|error| of_tls(&error))?;
-                let tls = Tls::try_new(pair).map_err(|error| of_tls(&error))?;
+                let expiry = metrics.callbacks.certificate_expiry.with_label_values(&["inbound"]);
+                let tls = Tls::try_new(pair, expiry).map_err(|error| of_tls(&error))?;
                 Some((Arc::new(tls), identity.clone()))
             }
             None => None,
@@ -73,6 +74,7 @@ impl Callbacks {
             drain: drain.clone(),
         });
         metrics.memory_budget.add(rules.memory as i64);
+        config.sources.iter().for_each(|source| metrics.callbacks.source(&source.name));
         let upkeep = Upkeep { inbound: inbound.clone(), tls: tls.clone() };
         let listener = listener(rules, inbound, tls.map(|(tls, _)| tls), drain)?;
         Ok(Some(Self { listener, upkeep, inbox, delivery }))

@@ -33,6 +33,8 @@ pub struct IdentityPair {
     pub chain: Vec<CertificateDer<'static>>,
     /// The key of the first certificate.
     pub key: PrivateKeyDer<'static>,
+    /// When the first certificate of the chain ends that does, in seconds since 1970; `None` when that cannot be read.
+    pub expires: Option<i64>,
 }
 
 /// Why a pair cannot be used. `Display` begins with `cert` or `key` and says what to do.
@@ -81,7 +83,7 @@ impl Identity {
         };
         let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable())?;
         match CertifiedKey::from_der(chain.clone(), private.clone_key(), &default_provider()) {
-            Ok(_) => Ok(IdentityPair { chain, key: private }),
+            Ok(_) => Ok(IdentityPair { expires: expiry(&chain), chain, key: private }),
             Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(of_key(format!(
                 "names {key:?}, which is not the key of the first certificate in {cert:?}; name a pair"
             ))),
@@ -89,6 +91,15 @@ impl Identity {
             Err(_) => Err(unusable()),
         }
     }
+}
+
+/// A chain is worth as much as its shortest certificate.
+fn expiry(chain: &[CertificateDer<'static>]) -> Option<i64> {
+    let ends = |certificate: &CertificateDer<'static>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    };
+    chain.iter().map(ends).collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
 /// The two keys of `tls` or of `identity`, as one pair that can be used now.

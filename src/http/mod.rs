@@ -19,4 +19,5 @@ pub(crate) mod retry;
 pub(crate) mod session;
 mod target;
 pub(crate) mod tls;
+pub(crate) mod trace;
 pub(crate) mod wire;

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TransportStream;
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::ring::sign::any_supported_type;
@@ -22,6 +23,7 @@ use crate::config::IdentityPair;
 pub(crate) struct Tls {
     acceptor: Acceptor,
     shown: Arc<Shown>,
+    expiry: IntGauge,
 }
 
 /// The certificate that new connections are shown.
@@ -37,11 +39,12 @@ pub(crate) enum TlsError {
 }
 
 impl Tls {
-    /// TLS 1.2 and 1.3 for HTTP/1.1, showing this pair.
+    /// TLS 1.2 and 1.3 for HTTP/1.1, showing this pair. `expiry` always tells when what is shown ends.
     ///
     /// # Errors
     /// See [`TlsError`].
-    pub(crate) fn try_new(pair: IdentityPair) -> Result<Self, TlsError> {
+    pub(crate) fn try_new(pair: IdentityPair, expiry: IntGauge) -> Result<Self, TlsError> {
+        expiry.set(pair.expires.unwrap_or(0));
         let shown = Arc::new(Shown(ArcSwap::from_pointee(certified(pair)?)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -49,7 +52,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(shown.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { acceptor: Acceptor::from_server_config(Arc::new(config)), shown })
+        Ok(Self { acceptor: Acceptor::from_server_config(Arc::new(config)), shown, expiry })
     }
 
     /// Shows this pair from now on; connections that are there keep theirs. Whether it is another one: a chain has only
@@ -61,7 +64,9 @@ impl Tls {
         if self.shown.0.load().cert == pair.chain {
             return Ok(false);
         }
+        let expires = pair.expires.unwrap_or(0);
         self.shown.0.store(Arc::new(certified(pair)?));
+        self.expiry.set(expires);
         Ok(true)
     }
 

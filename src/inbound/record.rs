@@ -106,6 +106,9 @@ impl Record<'_> {
         if self.bytes > 0 {
             callbacks.bytes.with_label_values(&[self.source]).inc_by(self.bytes as u64);
         }
+        if status == 200 && self.source != NO_SOURCE {
+            callbacks.last_accepted.with_label_values(&[self.source]).set((self.received_ms / 1000) as i64);
+        }
         match self.outcome {
             Outcome::Unopened => callbacks.unopened.with_label_values(&[self.source, self.reason]).inc(),
             Outcome::Stored | Outcome::Untaken | Outcome::Duplicate => {

@@ -4,6 +4,7 @@
 
 mod census;
 mod checkpoint;
+mod disk;
 mod entry;
 mod filter;
 mod health;

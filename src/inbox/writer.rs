@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 
 use super::checkpoint;
+use super::disk;
 use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
 use super::place::{Displaced, Place};
@@ -241,6 +242,7 @@ impl Writer {
 
     fn keep_up(&mut self) {
         self.purging = self.store.is_some();
+        disk::show(&self.shared.path, &self.shared.metrics.callbacks);
         if let Err(error) = self.look() {
             self.recover(&error);
         }

@@ -31,6 +31,18 @@ impl Adapt {
         Self { least: least.clamp(0.0, 1.0), part: 1.0, cut: None, raised: None }
     }
 
+    /// The rate must not fall below another part of the full one from now on. The part that is used.
+    pub(super) fn adopt(&mut self, least: f64) -> f64 {
+        self.least = least.clamp(0.0, 1.0);
+        self.part = self.part.max(self.least);
+        self.part
+    }
+
+    /// The part that is used.
+    pub(super) fn part(&self) -> f64 {
+        self.part
+    }
+
     /// The platform said no to a request that left at `left`. Requests that left before the last cut say nothing new.
     /// The new part, if it changed.
     pub(super) fn refused(&mut self, left: Instant, now: Instant) -> Option<f64> {

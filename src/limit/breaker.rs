@@ -105,6 +105,11 @@ impl Breaker {
         Self { troubled: AtomicBool::new(false), circuit: Mutex::new(Circuit::new(rule)), series }
     }
 
+    /// Another rule from now on; what was found out stays.
+    pub(super) fn adopt(&self, rule: BreakerRule) {
+        self.change(|circuit| circuit.rule = rule);
+    }
+
     /// Whether a call may wait for its turn. What it is then told is [`Breaker::pass`]'s to say.
     ///
     /// # Errors

@@ -33,6 +33,17 @@ struct Lane<T> {
     place: usize,
 }
 
+impl<T> Lane<T> {
+    fn new(share: u32) -> Self {
+        Self { stride: stride(share), resumes: 0, waiting: VecDeque::new(), place: usize::MAX }
+    }
+}
+
+/// What one call adds to the virtual time of a lane with this share.
+fn stride(share: u32) -> u64 {
+    UNIT / u64::from(share.max(1))
+}
+
 /// What choosing needs of a lane, side by side in memory.
 #[derive(Debug)]
 struct Active {
@@ -51,13 +62,25 @@ pub(super) struct TooMany;
 impl<T> Fair<T> {
     /// A lane for each share; at most `most` calls wait in one.
     pub(super) fn new(shares: impl IntoIterator<Item = u32>, most: usize) -> Self {
-        let lane = |share: u32| Lane {
-            stride: UNIT / u64::from(share.max(1)),
-            resumes: 0,
-            waiting: VecDeque::new(),
-            place: usize::MAX,
-        };
-        Self { lanes: shares.into_iter().map(lane).collect(), active: Vec::new(), time: 0, tickets: 0, len: 0, most }
+        let lanes = shares.into_iter().map(Lane::new).collect();
+        Self { lanes, active: Vec::new(), time: 0, tickets: 0, len: 0, most }
+    }
+
+    /// From now on the lanes have these shares; further lanes are added. A lane beyond them stays as it is: calls of a program
+    /// that is gone may still wait in it.
+    pub(super) fn share(&mut self, shares: &[u32]) {
+        for (index, share) in shares.iter().enumerate() {
+            let stride = stride(*share);
+            match self.lanes.get_mut(index) {
+                Some(lane) => {
+                    lane.stride = stride;
+                    if let Some(active) = self.active.get_mut(lane.place) {
+                        (active.stride, active.inverse) = (stride, 1.0 / stride as f64);
+                    }
+                }
+                None => self.lanes.push(Lane::new(*share)),
+            }
+        }
     }
 
     /// How many wait, in all lanes.
@@ -238,6 +261,21 @@ mod tests {
             let before = std::iter::from_fn(|| fair.pop()).take_while(|call| *call != u64::MAX).count();
             assert_eq!(ahead, before, "round {round}");
         }
+    }
+
+    #[test]
+    fn shares_change_while_calls_wait_and_a_new_lane_takes_part() {
+        let mut fair = queue(&[1, 1], &[100, 100]);
+        assert_eq!(served(&mut fair, 4), [0, 1, 0, 1]);
+        fair.share(&[1, 3, 1]);
+        let next = served(&mut fair, 40);
+        assert_eq!(next.iter().filter(|lane| **lane == 1).count(), 30, "{next:?}");
+        (0..50).for_each(|_| drop(fair.push(2, 2)));
+        let next = served(&mut fair, 50);
+        assert_eq!([0, 1, 2].map(|lane| next.iter().filter(|of| **of == lane).count()), [10, 30, 10], "{next:?}");
+        fair.share(&[1]);
+        assert_eq!(fair.len(), 100 + 100 + 50 - 94, "nobody is lost");
+        assert_eq!(served(&mut fair, 1000).len(), 156);
     }
 
     #[test]

@@ -24,7 +24,7 @@ struct Limit<'a> {
 }
 
 /// One limit, as it is told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
     name: &'static str,
     /// The quota (section 3.1.1 of the draft) in calls, and its window (section 3.1.3) in seconds.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, IntGauge};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 
 use super::fair::Fair;
@@ -36,18 +36,20 @@ pub(super) struct GateRules {
     pub(super) shares: Vec<u32>,
 }
 
-/// A handle: cheap to clone.
+/// A handle of one configuration: cheap to clone. The gate itself outlives configurations.
 #[derive(Debug, Clone)]
-pub(super) struct Gate(Arc<Shared>);
+pub(super) struct Gate {
+    policy: Option<Policy>,
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug)]
 struct Shared {
-    policy: Option<Policy>,
-    /// Calls per second, at the full rate.
-    full: f64,
     /// Shows the present rate in calls per second.
     shown: Option<Gauge>,
     state: Mutex<State>,
+    /// The rules are other ones, so whoever sleeps looks again.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,8 @@ struct State {
     turns: Turns<oneshot::Sender<Place>>,
     /// Whether a task lets calls pass as time goes on.
     is_driven: bool,
+    /// Calls per second, at the full rate.
+    full: f64,
 }
 
 /// A place behind the gate. Dropping it frees it for the next one.
@@ -69,15 +73,41 @@ impl Gate {
     /// With its whole burst. `shown` shows the rate.
     pub(super) fn new(rules: GateRules, shown: Option<Gauge>, now: Instant) -> Self {
         let GateRules { name, quota, least, concurrency, shares } = rules;
-        let full = quota.map_or(0.0, |quota| quota.rate.per_second());
+        let full = per_second(quota);
         shown.iter().for_each(|shown| shown.set(full));
         let turns = Turns::new(quota, least, concurrency, Fair::new(shares, MOST_WAITING), now);
-        Self(Arc::new(Shared {
-            policy: quota.map(|quota| Policy::new(name, quota)),
-            full,
-            shown,
-            state: Mutex::new(State { turns, is_driven: false }),
-        }))
+        let state = Mutex::new(State { turns, is_driven: false, full });
+        let policy = quota.map(|quota| Policy::new(name, quota));
+        Self { policy, shared: Arc::new(Shared { shown, state, changed: Notify::new() }) }
+    }
+
+    /// A gate that goes on where `former` is, if there is one.
+    pub(super) fn succeed(former: Option<&Self>, rules: GateRules, shown: Option<Gauge>, now: Instant) -> Self {
+        match former {
+            Some(former) => former.adopt(rules, now),
+            None => Self::new(rules, shown, now),
+        }
+    }
+
+    /// The same gate under other rules: what is used up stays so, and who waits keeps his place. Inside a runtime.
+    fn adopt(&self, rules: GateRules, now: Instant) -> Self {
+        let GateRules { name, quota, least, concurrency, shares } = rules;
+        let (due, drive) = {
+            let mut state = self.lock();
+            let part = state.turns.adopt(quota, least, concurrency, &shares, now);
+            state.full = per_second(quota);
+            self.show(&state, Some(part.unwrap_or(0.0)));
+            let (due, held) = state.turns.advance(now);
+            let drive = Turns::<oneshot::Sender<Place>>::next(held, now).is_some() && !state.is_driven;
+            state.is_driven |= drive;
+            (due, drive)
+        };
+        self.give(due);
+        self.shared.changed.notify_waiters();
+        if drive {
+            self.drive(now);
+        }
+        Self { policy: quota.map(|quota| Policy::new(name, quota)), shared: self.shared.clone() }
     }
 
     /// Passes now, or waits for its turn until `deadline`. `waiting` counts those who wait.
@@ -141,7 +171,7 @@ impl Gate {
     pub(super) fn refused(&self, left: Instant, retry_after: Option<Duration>, now: Instant) -> bool {
         let mut state = self.lock();
         let part = state.turns.refused(left, retry_after, now);
-        self.show(part);
+        self.show(&state, part);
         part.is_some()
     }
 
@@ -149,19 +179,19 @@ impl Gate {
     pub(super) fn recover(&self, now: Instant) {
         let mut state = self.lock();
         let part = state.turns.recover(now);
-        self.show(part);
+        self.show(&state, part);
     }
 
     /// Under the lock, so that what is shown is the last.
-    fn show(&self, part: Option<f64>) {
-        if let (Some(part), Some(shown)) = (part, &self.0.shown) {
-            shown.set(self.0.full * part);
+    fn show(&self, state: &State, part: Option<f64>) {
+        if let (Some(part), Some(shown)) = (part, &self.shared.shown) {
+            shown.set(state.full * part);
         }
     }
 
     /// What a call reads that was not let in.
     pub(super) fn tell<'a>(&'a self, not_now: NotNow, met: &mut Met<'a>) {
-        if let Some(policy) = &self.0.policy {
+        if let Some(policy) = &self.policy {
             met.add(policy, 0, not_now.wait);
         }
     }
@@ -185,6 +215,8 @@ impl Gate {
         runtime.spawn(async move {
             let mut now = now;
             loop {
+                // Listens before it looks: a change in between is not missed.
+                let changed = gate.shared.changed.notified();
                 let (due, next) = {
                     let mut state = gate.lock();
                     let (due, held) = state.turns.advance(now);
@@ -194,7 +226,10 @@ impl Gate {
                 };
                 gate.give(due);
                 let Some(next) = next else { return };
-                sleep_until(next).await;
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = changed => {}
+                }
                 now = clock::now();
             }
         });
@@ -202,8 +237,12 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics halfway through a change.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn per_second(quota: Option<Quota>) -> f64 {
+    quota.map_or(0.0, |quota| quota.rate.per_second())
 }
 
 impl Place {
@@ -245,7 +284,7 @@ impl Drop for Place {
 impl<'a> Met<'a> {
     /// Adds what the call saw at this gate, if it has a rate.
     pub(super) fn pass(&mut self, gate: &'a Gate, place: &Place) {
-        if let Some(policy) = &gate.0.policy {
+        if let Some(policy) = &gate.policy {
             self.add(policy, place.seen.left, place.seen.interval);
         }
     }
@@ -356,6 +395,25 @@ mod tests {
         let last = calls.into_iter().next_back().expect("three");
         assert!(last.await.expect("no panic").is_ok());
         assert_eq!(waiting.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_keeps_his_place_under_other_rules_and_is_served_by_them() {
+        let (former, waiting, start) = (gate(1, 1, None), gauge(), clock::now());
+        let first = entering(&former, &waiting, 0).await.expect("no panic");
+        assert!(first.is_ok());
+        let calls: Vec<_> = (0..5).map(|_| entering(&former, &waiting, 10_000)).collect();
+        tokio::task::yield_now().await;
+        let quota = Some(Quota { rate: Frequency { calls: 100, per: Duration::from_secs(1) }, burst: 1 });
+        let rules = GateRules { name: "account", quota, least: None, concurrency: None, shares: vec![1] };
+        let gate = Gate::succeed(Some(&former), rules, None, clock::now());
+        for call in calls {
+            assert!(call.await.expect("no panic").is_ok());
+        }
+        let took = (clock::now() - start).as_millis();
+        assert!((39..60).contains(&took), "at the new rate, and none at once: {took}");
+        assert_eq!(waiting.get(), 0);
+        assert!(entering(&gate, &waiting, 0).await.expect("no panic").is_err(), "it is the same gate");
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,9 +11,12 @@ mod deadline;
 mod fair;
 mod fields;
 mod gate;
+mod pace;
 mod rate;
 mod turns;
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use budget::{Admitted, Budget, NoRoom, Reserved};
@@ -34,14 +37,27 @@ const NO: [u16; 2] = [429, 503];
 /// What limits one program, at all accounts.
 #[derive(Debug)]
 pub struct ProgramLimits {
+    /// Empty for the anonymous one.
+    name: String,
+    /// Where its calls wait at every gate. It keeps it from one configuration to the next.
     lane: usize,
+    share: u32,
     gate: Option<Gate>,
 }
 
 impl ProgramLimits {
-    /// Those of each program, in their order. Without programs, those of the anonymous one.
-    pub fn all(programs: &[ProgramLimit], now: Instant) -> Vec<Self> {
-        let own = |(lane, limit): (usize, &ProgramLimit)| {
+    /// Those of each program, in their order. Without programs, those of the anonymous one. What the programs of the same
+    /// name used up of `former` ones stays used up.
+    pub fn all(programs: &[config::Program], former: &[Self], now: Instant) -> Vec<Self> {
+        let anonymous = [("", ProgramLimit::default())];
+        let named: Vec<_> = programs.iter().map(|program| (program.name.as_str(), program.limit)).collect();
+        let named = if named.is_empty() { &anonymous[..] } else { &named };
+        let former: HashMap<_, _> = former.iter().map(|former| (former.name.as_str(), former)).collect();
+        let mut taken: HashSet<_> = named.iter().filter_map(|(name, _)| Some(former.get(name)?.lane)).collect();
+        let mut free = 0..;
+        let own = |(name, limit): &(&str, ProgramLimit)| {
+            let former = former.get(name);
+            let lane = former.map(|former| former.lane).or_else(|| free.find(|lane| taken.insert(*lane)))?;
             let limited = limit.quota.is_some() || limit.concurrency.is_some();
             let rules = GateRules {
                 name: "program",
@@ -51,13 +67,17 @@ impl ProgramLimits {
                 // It stands alone at its gate.
                 shares: vec![1; lane + 1],
             };
-            let gate = limited.then(|| Gate::new(rules, None, now));
-            Self { lane, gate }
+            let gate = limited.then(|| Gate::succeed(former.and_then(|former| former.gate.as_ref()), rules, None, now));
+            Some(Self { name: (*name).to_owned(), lane, share: limit.share, gate })
         };
-        match programs {
-            [] => vec![Self { lane: 0, gate: None }],
-            programs => programs.iter().enumerate().map(own).collect(),
-        }
+        named.iter().filter_map(own).collect()
+    }
+
+    /// The share of each lane. One that nobody has is as good as any.
+    fn shares(programs: &[Self]) -> Vec<u32> {
+        let mut shares = vec![1; programs.iter().map(|program| program.lane + 1).max().unwrap_or(1)];
+        programs.iter().for_each(|program| shares[program.lane] = program.share);
+        shares
     }
 }
 
@@ -67,7 +87,7 @@ pub struct AccountLimits {
     gate: Option<Gate>,
     /// By name; few.
     operations: Vec<(String, Gate)>,
-    breaker: Option<Breaker>,
+    breaker: Option<Arc<Breaker>>,
     max_wait: Duration,
     series: LimitSeries,
 }
@@ -96,40 +116,69 @@ pub struct Turn<'a> {
 }
 
 impl AccountLimits {
-    /// Those of an account, for all operations and programs of a configuration.
+    /// Those of an account, for all operations and programs of a configuration. What was used up of the `former` ones of the
+    /// same account stays used up, and what its breaker found out stays.
     pub fn new(
         account: &config::Account,
         operations: &[OperationRule],
-        programs: &[ProgramLimit],
+        programs: &[ProgramLimits],
+        former: Option<&Self>,
         metrics: &Metrics,
         now: Instant,
     ) -> Self {
         let series = metrics.limits.account(&account.name);
         let limit = account.limit;
-        let shares = || match programs {
-            [] => vec![1],
-            programs => programs.iter().map(|program| program.share).collect(),
-        };
+        let shares = ProgramLimits::shares(programs);
         let rules = GateRules {
             name: "account",
             quota: limit.quota,
             least: limit.least,
             concurrency: limit.concurrency,
-            shares: shares(),
+            shares: shares.clone(),
         };
         let limited = limit.quota.is_some() || limit.concurrency.is_some();
+        if !limited {
+            series.rate.set(0.0);
+        }
+        let gate = limited.then(|| {
+            let former = former.and_then(|former| former.gate.as_ref());
+            Gate::succeed(former, rules, Some(series.rate.clone()), now)
+        });
         let of_operation = |rule: &OperationRule| {
             let quota = Some(rule.limit?);
-            let rules = GateRules { name: "operation", quota, least: None, concurrency: None, shares: shares() };
-            Some((rule.name.clone(), Gate::new(rules, None, now)))
+            let former = former.and_then(|former| former.of_operation(&rule.name));
+            let shares = shares.clone();
+            let rules = GateRules { name: "operation", quota, least: None, concurrency: None, shares };
+            Some((rule.name.clone(), Gate::succeed(former, rules, None, now)))
         };
         Self {
-            gate: limited.then(|| Gate::new(rules, Some(series.rate.clone()), now)),
+            gate,
             operations: operations.iter().filter_map(of_operation).collect(),
-            breaker: account.breaker.map(|rule| Breaker::new(rule, metrics.limits.breaker(&account.name))),
+            breaker: Self::breaker(account, former, metrics),
             max_wait: limit.max_wait,
             series,
         }
+    }
+
+    fn breaker(account: &config::Account, former: Option<&Self>, metrics: &Metrics) -> Option<Arc<Breaker>> {
+        let former = former.and_then(|former| former.breaker.as_ref());
+        match (account.breaker, former) {
+            (Some(rule), Some(former)) => {
+                former.adopt(rule);
+                Some(former.clone())
+            }
+            (Some(rule), None) => Some(Arc::new(Breaker::new(rule, metrics.limits.breaker(&account.name)))),
+            (None, former) => {
+                if former.is_some() {
+                    metrics.limits.forget_breaker(&account.name);
+                }
+                None
+            }
+        }
+    }
+
+    fn of_operation(&self, operation: &str) -> Option<&Gate> {
+        self.operations.iter().find(|(name, _)| name == operation).map(|(_, gate)| gate)
     }
 
     /// Takes a turn. `patience` is how long the call can wait when it says so itself; `met` learns which limits it met.
@@ -148,7 +197,7 @@ impl AccountLimits {
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(Refused::Open)?;
         }
-        let of_operation = self.operations.iter().find(|(name, _)| name == operation).map(|(_, gate)| gate);
+        let of_operation = self.of_operation(operation);
         // In this order: what a program or an operation may not do must not use up what the account may.
         let mut turn = Turn {
             limits: self,
@@ -255,5 +304,81 @@ impl Drop for Turn<'_> {
         if let Some(breaker) = self.limits.breaker.as_ref().filter(|_| self.probes) {
             breaker.abandoned();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Frequency, Quota};
+
+    fn programs(names: &[&str]) -> Vec<config::Program> {
+        let quota = Some(Quota { rate: Frequency { calls: 1, per: Duration::from_secs(3600) }, burst: 2 });
+        let program = |name: &&str| config::Program {
+            name: (*name).to_owned(),
+            api_key: None,
+            pair: None,
+            account: None,
+            operations: Vec::new(),
+            limit: ProgramLimit { quota, concurrency: None, share: name.len() as u32 },
+        };
+        names.iter().map(program).collect()
+    }
+
+    #[test]
+    fn a_program_keeps_its_lane_and_a_new_one_takes_one_that_nobody_has() {
+        let now = clock::now();
+        let mut limits: Vec<ProgramLimits> = Vec::new();
+        for (names, lanes, shares) in [
+            (&["a", "bb", "ccc"][..], &[0, 1, 2][..], &[1, 2, 3][..]),
+            (&["ccc", "a"], &[2, 0], &[1, 1, 3]),
+            (&["ccc", "dddd", "a", "e"], &[2, 1, 0, 3], &[1, 4, 3, 1]),
+            (&["dddd"], &[1], &[1, 4]),
+            (&["x", "y"], &[0, 1], &[1, 1]),
+            (&[], &[0], &[1]),
+            (&["x"], &[0], &[1]),
+        ] {
+            limits = ProgramLimits::all(&programs(names), &limits, now);
+            assert_eq!(limits.iter().map(|own| own.lane).collect::<Vec<_>>(), lanes, "{names:?}");
+            assert_eq!(ProgramLimits::shares(&limits), shares, "{names:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_program_and_an_account_used_up_stays_used_up_under_their_names() {
+        let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
+                    limit = { rate = \"1/h\", burst = 3 }\n\
+                    [[operation]]\nname = \"task.create\"\nlimit = { rate = \"1/h\", burst = 1 }\n";
+        let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
+        let (metrics, now) = (Metrics::try_new().expect("series"), clock::now());
+        let account = |programs: &[ProgramLimits], former: Option<&AccountLimits>| {
+            AccountLimits::new(&config.accounts[0], &config.operations, programs, former, &metrics, now)
+        };
+        let passes = async |account: &AccountLimits, program: &ProgramLimits, operation| {
+            let turn = account.admit(program, operation, Some(Duration::ZERO), now, &mut Met::default()).await;
+            match turn {
+                Ok(mut turn) => turn.leave().map(|_| ()).map_err(|_| "leaving"),
+                Err(Refused::Limited(LimitedBy::Program, _)) => Err("program"),
+                Err(Refused::Limited(LimitedBy::Operation, _)) => Err("operation"),
+                Err(_) => Err("account"),
+            }
+        };
+        let mut own = ProgramLimits::all(&programs(&["a", "b"]), &[], now);
+        let mut limits = account(&own, None);
+        assert_eq!(passes(&limits, &own[0], "task.create").await, Ok(()));
+        assert_eq!(passes(&limits, &own[0], "other").await, Ok(()));
+        for names in [&["b", "a"][..], &["new", "b", "a"], &["a", "b"]] {
+            own = ProgramLimits::all(&programs(names), &own, now);
+            limits = account(&own, Some(&limits));
+            let of = |name: &str| own.iter().find(|own| own.name == name).expect("it is there");
+            assert_eq!(passes(&limits, of("a"), "other").await, Err("program"), "{names:?}");
+            assert_eq!(passes(&limits, of("b"), "task.create").await, Err("operation"), "{names:?}");
+        }
+        assert_eq!(passes(&limits, &own[1], "other").await, Ok(()));
+        own = ProgramLimits::all(&programs(&["new"]), &own, now);
+        limits = account(&own, Some(&limits));
+        assert_eq!(passes(&limits, &own[0], "other").await, Err("account"), "its burst of three is used up");
+        own = ProgramLimits::all(&programs(&["new"]), &[], now);
+        assert_eq!(passes(&account(&own, None), &own[0], "other").await, Ok(()), "another account");
     }
 }

@@ -63,6 +63,36 @@ impl Rate {
         Self { limiter, start: now, period, capacity, burst, full: cells, cells, owed: 0, left: burst }
     }
 
+    /// Another rate and burst, of which as many calls are used up as of this one.
+    pub(super) fn moved(&mut self, full: Frequency, burst: u32, now: Instant) -> Self {
+        let mut moved = Self::new(full, burst, now);
+        let used = self.used(now) * f64::from(moved.full);
+        // Paid as time goes on, like everything that is owed.
+        moved.owed = used.ceil().min(f64::from(u32::MAX)) as i64;
+        moved.left = self.left.min(moved.burst);
+        moved
+    }
+
+    /// How many calls at the full rate are used up now, those that are owed included.
+    fn used(&mut self, now: Instant) -> f64 {
+        let now = Nanos::new(nanos(now.saturating_duration_since(self.start)));
+        let capacity = f64::from(self.capacity);
+        let cells = match self.settle(now) {
+            // When all is paid, the bucket is empty.
+            Err(wait) => capacity + nanos(wait) as f64 / self.period as f64,
+            Ok(()) => {
+                self.limiter.clock().tell(now);
+                let there = match self.limiter.check_n(NonZeroU32::MIN) {
+                    Ok(Ok(state)) => f64::from(state.remaining_burst_capacity()) + 1.0,
+                    _ => 0.0,
+                };
+                // What was given back is not used.
+                capacity - there + self.owed.min(0) as f64
+            }
+        };
+        cells.max(0.0) / f64::from(self.full)
+    }
+
     /// Takes a call, or says how long it is until one conforms.
     ///
     /// # Errors
@@ -298,6 +328,54 @@ mod tests {
         let mut rate = Rate::new(per_second(10), 3, start);
         let left = std::iter::repeat_with(|| rate.try_take(start).map(|()| rate.left())).take(4).collect::<Vec<_>>();
         assert!(matches!(left[..], [Ok(2), Ok(1), Ok(0), Err(_)]), "{left:?}");
+    }
+
+    #[test]
+    fn what_is_used_up_stays_so_when_the_rate_moves() {
+        let start = clock::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        for (from, to, expected) in [
+            // As many calls are used, whatever a call is worth.
+            ((10, 10), (10, 10), 4),
+            ((10, 10), (20, 10), 4),
+            ((10, 10), (10, 20), 14),
+            ((10, 10), (10, 7), 1),
+            ((10, 10), (10, 6), 0),
+        ] {
+            let mut rate = Rate::new(per_second(from.0), from.1, start);
+            for _ in 0..6 {
+                assert_eq!(rate.try_take(start), Ok(()));
+            }
+            let mut moved = rate.moved(per_second(to.0), to.1, start);
+            assert_eq!(passed(&mut moved, start, &[0]), [expected], "{from:?} {to:?}");
+        }
+        // More is used than there is room for: the rest is paid first.
+        let mut rate = Rate::new(per_second(10), 10, start);
+        assert_eq!(passed(&mut rate, start, &[0]), [10]);
+        let mut moved = rate.moved(per_second(10), 2, start);
+        assert_eq!(passed(&mut moved, start, &[0, 800, 900, 1_000]), [0, 0, 1, 1]);
+        // What is owed moves, too, and what was given back is not used.
+        let mut rate = Rate::new(per_second(10), 1, start);
+        assert!(rate.take(start, Duration::MAX).is_ok() && rate.take(start, Duration::MAX).is_ok());
+        let mut moved = rate.moved(per_second(20), 1, start);
+        assert_eq!(passed(&mut moved, start, &[0, 80, 95, 150]), [0, 0, 1, 1]);
+        moved.give_back();
+        assert_eq!(passed(&mut moved.moved(per_second(20), 1, at(150)), start, &[150]), [1]);
+    }
+
+    #[test]
+    fn a_rate_that_moves_again_and_again_is_not_refilled() {
+        let start = clock::now();
+        let mut rate = Rate::new(per_second(10), 5, start);
+        let mut all = 0;
+        for millis in 0..10_000 {
+            let now = start + Duration::from_millis(millis);
+            all += std::iter::repeat_with(|| rate.try_take(now)).take_while(Result::is_ok).count();
+            if millis % 100 == 50 {
+                rate = rate.moved(per_second(if millis % 200 == 50 { 11 } else { 10 }), 5, now);
+            }
+        }
+        assert!((100..=115).contains(&all), "{all}");
     }
 
     #[test]

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use super::adapt::Adapt;
 use super::fair::Fair;
-use super::rate::Rate;
+use super::pace::Pace;
 use crate::clock::Instant;
 use crate::config::{Frequency, Quota};
 
@@ -74,19 +73,10 @@ pub(super) struct Turns<T> {
     pace: Option<Pace>,
     /// The platform asked for a pause until then.
     pause: Option<Instant>,
-    /// How many more may be in flight.
-    free: u32,
-}
-
-/// A rate that moves.
-#[derive(Debug)]
-struct Pace {
-    /// Charged when a call's turn comes.
-    turns: Rate,
-    /// Charged when a request leaves. Turns follow the rate, but what passed may leave in a bunch: bodies arrive slowly,
-    /// and a request may leave again.
-    exits: Rate,
-    adapt: Adapt,
+    /// How many passed and are not over.
+    inside: u32,
+    /// How many of them there may be; `None`: any number.
+    most: Option<u32>,
 }
 
 impl<T> Turns<T> {
@@ -98,12 +88,27 @@ impl<T> Turns<T> {
         waiting: Fair<T>,
         now: Instant,
     ) -> Self {
-        let pace = quota.map(|Quota { rate, burst }| Pace {
-            turns: Rate::new(rate, burst, now),
-            exits: Rate::new(rate, burst, now),
-            adapt: Adapt::new(least.map_or(1.0, |least| least.per_second() / rate.per_second())),
-        });
-        Self { waiting, pace, pause: None, free: concurrency.unwrap_or(u32::MAX) }
+        let pace = quota.map(|quota| Pace::new(quota, least, now));
+        Self { waiting, pace, pause: None, inside: 0, most: concurrency }
+    }
+
+    /// Other rules from now on: what is used up stays so, who waits keeps his place, and who passed still counts. The part
+    /// of the full rate that is used.
+    pub(super) fn adopt(
+        &mut self,
+        quota: Option<Quota>,
+        least: Option<Frequency>,
+        concurrency: Option<u32>,
+        shares: &[u32],
+        now: Instant,
+    ) -> Option<f64> {
+        self.waiting.share(shares);
+        self.most = concurrency;
+        match (&mut self.pace, quota) {
+            (Some(pace), Some(quota)) => pace.adopt(quota, least, now),
+            (pace, quota) => *pace = quota.map(|quota| Pace::new(quota, least, now)),
+        }
+        self.pace.as_ref().map(|pace| pace.adapt.part())
     }
 
     /// A call asks to pass, and waits up to `patience`. Those who came before go first. `call` is how it is told later.
@@ -181,7 +186,7 @@ impl<T> Turns<T> {
 
     /// A call that passed is over. One of which nothing left is charged nothing.
     pub(super) fn release(&mut self, has_left: bool) {
-        self.free = self.free.saturating_add(1);
+        self.inside = self.inside.saturating_sub(1);
         if let Some(pace) = self.pace.as_mut().filter(|_| !has_left) {
             pace.turns.give_back();
         }
@@ -225,7 +230,7 @@ impl<T> Turns<T> {
 
     /// One call passes, if one may, whoever waits.
     fn pass(&mut self, now: Instant) -> Result<Seen, NotNow> {
-        if self.free == 0 {
+        if self.most.is_some_and(|most| self.inside >= most) {
             return Err(NotNow { wait: UNKNOWN_WAIT, held: Held::Concurrency });
         }
         if let Some(until) = self.pause {
@@ -239,7 +244,7 @@ impl<T> Turns<T> {
             pace.turns.try_take(now).map_err(|wait| NotNow { wait, held: Held::Rate })?;
             seen = Seen { left: pace.turns.left(), interval: pace.turns.interval() };
         }
-        self.free -= 1;
+        self.inside = self.inside.saturating_add(1);
         Ok(seen)
     }
 
@@ -247,13 +252,6 @@ impl<T> Turns<T> {
     fn after(&self, first: NotNow, ahead: usize) -> Duration {
         let interval = self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.turns.interval());
         first.wait.saturating_add(interval.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)))
-    }
-}
-
-impl Pace {
-    fn set(&mut self, part: f64) {
-        self.turns.set(part);
-        self.exits.set(part);
     }
 }
 
@@ -380,5 +378,41 @@ mod tests {
         // Whatever passed: more than the rate does not leave at once.
         let wait = turns.leave(true, SECOND, now).expect("within a second");
         assert!(wait > millis(80) && wait < millis(101), "{wait:?}");
+    }
+
+    #[test]
+    fn other_rules_refill_nothing_and_lose_nobody() {
+        let now = clock::now();
+        let mut turns = Turns::new(quota(10, 2), None, Some(2), Fair::new([1], 9), now);
+        let ask = |turns: &mut Turns<u32>, call| turns.ask(0, SECOND, now, || call).1;
+        assert!(matches!(ask(&mut turns, 1), Asked::Passed(_)));
+        assert!(matches!(ask(&mut turns, 2), Asked::Passed(_)));
+        assert!(matches!(ask(&mut turns, 3), Asked::Waits(_)));
+        // The same again, another rate, and then fewer at a time than are in flight.
+        for (quota, concurrency) in [(quota(10, 2), 2), (quota(20, 2), 3), (quota(1000, 2), 1)] {
+            turns.adopt(quota, None, Some(concurrency), &[1, 1], now);
+            assert_eq!(turns.advance(now).0, [], "{quota:?}");
+        }
+        turns.release(true);
+        let later = now + millis(100);
+        assert_eq!(turns.advance(later).1.map(|held| held.held), Some(Held::Concurrency), "one is still in flight");
+        turns.release(true);
+        assert_eq!(turns.advance(later).0.len(), 1, "who waited passes");
+        assert_eq!(turns.adopt(None, None, None, &[1], later), None);
+        assert!(
+            matches!(turns.ask(1, Duration::ZERO, later, || 4).1, Asked::Passed(_)),
+            "no limit, and the lane is there"
+        );
+    }
+
+    #[test]
+    fn a_rate_that_fell_stays_low_under_other_rules() {
+        let now = clock::now();
+        let least = |calls| Some(Frequency { calls, per: SECOND });
+        let mut turns: Turns<u32> = Turns::new(quota(10, 1), least(1), None, Fair::new([1], 9), now);
+        assert_eq!(turns.refused(now, None, now), Some(0.5));
+        assert_eq!(turns.adopt(quota(20, 1), least(2), None, &[1], now), Some(0.5));
+        assert_eq!(turns.adopt(quota(20, 1), least(16), None, &[1], now), Some(0.8));
+        assert_eq!(turns.adopt(quota(20, 1), None, None, &[1], now), Some(1.0), "fixed");
     }
 }

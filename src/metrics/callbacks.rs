@@ -4,11 +4,8 @@
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::Declare;
-
-/// Seconds from acceptance to delivery: from a healthy receiver to one that was down for the whole retention.
-const LONG: &[f64] =
-    &[0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
+use super::catalogue::{self, Values};
+use super::declare::Declare;
 
 /// All series of callbacks.
 pub struct Callbacks {
@@ -25,6 +22,10 @@ pub struct Callbacks {
     pub time_to_loss: IntGaugeVec,
     /// Callbacks that were refused and never came again before their last try was over.
     pub lost: IntCounterVec,
+    /// When the last callback was answered 200, in seconds since 1970.
+    pub last_accepted: IntGaugeVec,
+    /// When the certificate of a listener ends, in seconds since 1970.
+    pub certificate_expiry: IntGaugeVec,
     /// Whether the inbox takes callbacks.
     pub inbox_up: IntGauge,
     /// One commit of the inbox, its sync included.
@@ -37,6 +38,10 @@ pub struct Callbacks {
     pub inbox_bytes: IntGauge,
     /// Most bytes it may hold.
     pub inbox_max_bytes: IntGauge,
+    /// Bytes that may still be written to its file system.
+    pub disk_available: IntGauge,
+    /// Size of that file system in bytes; 0 while it is not known.
+    pub disk_size: IntGauge,
     /// Rows that could not be read and were set aside.
     pub corrupt: IntCounter,
     /// Delivered entries that were purged.
@@ -56,76 +61,45 @@ pub struct Callbacks {
 impl Callbacks {
     pub(super) fn try_new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            received: declare.counters(
-                "callbacks_total",
-                "Callbacks of the platform by what became of them.",
-                &["source", "outcome"],
-            )?,
-            unopened: declare.counters(
-                "callbacks_unopened_total",
-                "Callbacks whose body could not be opened, by reason.",
-                &["source", "reason"],
-            )?,
-            acknowledge_seconds: declare
-                .histogram("callback_acknowledge_seconds", "From the header of a callback to its 200.")?,
-            bytes: declare.counters(
-                "callback_bytes_total",
-                "Bytes of callback bodies as they arrived.",
-                &["source"],
-            )?,
-            time_to_loss: declare.gauges(
-                "callback_time_to_loss_seconds",
-                "Of the callbacks that were refused: seconds until the platform's last try of the most urgent one.",
-                &["source"],
-            )?,
-            lost: declare.counters(
-                "callbacks_lost_total",
-                "Callbacks that were refused and did not come again before the platform's last try was over.",
-                &["source"],
-            )?,
-            inbox_up: declare.gauge("inbox_up", "1 while the inbox takes callbacks, else 0.")?,
-            sync_seconds: declare.histogram("inbox_sync_seconds", "One commit of the inbox, its sync included.")?,
-            entries: declare.gauges(
-                "inbox_entries",
-                "Deliveries in the inbox by receiver and state.",
-                &["receiver", "state"],
-            )?,
-            oldest_seconds: declare.gauges(
-                "inbox_oldest_age_seconds",
-                "Age of the oldest delivery by receiver and state; 0 when there is none.",
-                &["receiver", "state"],
-            )?,
-            inbox_bytes: declare.gauge("inbox_bytes", "Bytes that the inbox holds.")?,
-            inbox_max_bytes: declare.gauge("inbox_max_bytes", "Most bytes that the inbox may hold.")?,
-            corrupt: declare
-                .counter("inbox_corrupt_total", "Rows of the inbox that could not be read and were set aside.")?,
-            purged: declare.counter("inbox_purged_total", "Delivered entries that were purged.")?,
-            quarantined: declare.gauges(
-                "inbox_quarantined",
-                "Bodies that could not be opened and are kept.",
-                &["source"],
-            )?,
-            attempts: declare.counters(
-                "delivery_attempts_total",
-                "Attempts to deliver a callback, by outcome.",
-                &["receiver", "outcome"],
-            )?,
-            attempt_seconds: declare.histograms(
-                "delivery_attempt_seconds",
-                "One attempt to deliver a callback.",
-                &["receiver"],
-            )?,
-            delivery_seconds: declare.histograms_in(
-                "delivery_seconds",
-                "From the acceptance of a callback to its delivery.",
-                &["receiver"],
-                LONG,
-            )?,
-            dead: declare.counters(
-                "dead_letters_total",
-                "Callbacks that became dead letters, by reason.",
-                &["receiver", "reason"],
-            )?,
+            received: declare.counters("callbacks_total")?,
+            unopened: declare.counters("callbacks_unopened_total")?,
+            acknowledge_seconds: declare.histogram("callback_acknowledge_seconds")?,
+            bytes: declare.counters("callback_bytes_total")?,
+            time_to_loss: declare.gauges("callback_time_to_loss_seconds")?,
+            lost: declare.counters("callbacks_lost_total")?,
+            last_accepted: declare.gauges("callback_last_accepted_timestamp_seconds")?,
+            certificate_expiry: declare.gauges("certificate_expiry_timestamp_seconds")?,
+            inbox_up: declare.gauge("inbox_up")?,
+            sync_seconds: declare.histogram("inbox_sync_seconds")?,
+            entries: declare.gauges("inbox_entries")?,
+            oldest_seconds: declare.gauges("inbox_oldest_age_seconds")?,
+            inbox_bytes: declare.gauge("inbox_bytes")?,
+            inbox_max_bytes: declare.gauge("inbox_max_bytes")?,
+            disk_available: declare.gauge("inbox_disk_available_bytes")?,
+            disk_size: declare.gauge("inbox_disk_size_bytes")?,
+            corrupt: declare.counter("inbox_corrupt_total")?,
+            purged: declare.counter("inbox_purged_total")?,
+            quarantined: declare.gauges("inbox_quarantined")?,
+            attempts: declare.counters("delivery_attempts_total")?,
+            attempt_seconds: declare.histograms("delivery_attempt_seconds")?,
+            delivery_seconds: declare.histograms("delivery_seconds")?,
+            dead: declare.counters("dead_letters_total")?,
         })
+    }
+
+    /// The series of a source stand at zero from the start, or the first callback that is lost or cannot be opened would
+    /// look like none.
+    pub fn source(&self, source: &str) {
+        self.bytes.with_label_values(&[source]);
+        self.lost.with_label_values(&[source]);
+        self.time_to_loss.with_label_values(&[source]).set(300);
+        self.last_accepted.with_label_values(&[source]).set(0);
+        for (family, name) in [(&self.received, "callbacks_total"), (&self.unopened, "callbacks_unopened_total")] {
+            if let Some([_, label]) = catalogue::find(name).map(|series| series.labels)
+                && let Values::Closed(words) = label.values
+            {
+                words.iter().for_each(|word| drop(family.with_label_values(&[source, word])));
+            }
+        }
     }
 }

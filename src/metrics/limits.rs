@@ -4,7 +4,7 @@
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::Declare;
+use super::declare::Declare;
 
 /// What refused a call, in the order of the counters of [`LimitSeries`].
 const LIMITS: [&str; 6] = ["program", "operation", "account", "pause", "concurrency", "queue"];
@@ -28,29 +28,12 @@ pub struct Limits {
 
 impl Limits {
     pub(super) fn try_new(declare: &Declare<'_>) -> prometheus::Result<Self> {
-        let rate = GaugeVec::new(
-            Declare::opts("account_rate", "Calls per second that an account may send now; 0: any number."),
-            &["account"],
-        )?;
-        declare.0.register(Box::new(rate.clone()))?;
         Ok(Self {
-            rate,
-            cuts: declare.counters(
-                "account_rate_cuts_total",
-                "Times that an account's rate fell because the platform said no.",
-                &["account"],
-            )?,
-            waiting: declare.gauges("waiting_calls", "Calls that wait for their turn.", &["account"])?,
-            limited: declare.counters(
-                "limited_total",
-                "Calls refused because of a limit, by what limited them.",
-                &["account", "limit"],
-            )?,
-            breaker: declare.gauges(
-                "breaker_state",
-                "1 for the state that an account's breaker is in, 0 for the others.",
-                &["account", "state"],
-            )?,
+            rate: declare.fractions("account_rate")?,
+            cuts: declare.counters("account_rate_cuts_total")?,
+            waiting: declare.gauges("waiting_calls")?,
+            limited: declare.counters("limited_total")?,
+            breaker: declare.gauges("breaker_state")?,
         })
     }
 
@@ -61,6 +44,14 @@ impl Limits {
             cuts: self.cuts.with_label_values(&[account]),
             waiting: self.waiting.with_label_values(&[account]),
             limited: LIMITS.map(|limit| self.limited.with_label_values(&[account, limit])),
+        }
+    }
+
+    /// An account has no breaker any more.
+    pub fn forget_breaker(&self, account: &str) {
+        for state in STATES {
+            // One that was never shown is not there.
+            let _ = self.breaker.remove_label_values(&[account, state]);
         }
     }
 

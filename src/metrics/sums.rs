@@ -45,7 +45,7 @@ mod tests {
         for (program, account, fault, count) in
             [("books", "main", "none", 3), ("books", "other", "none", 4), ("books", "main", "program", 1)]
         {
-            metrics.calls.with_label_values(&[program, account, "task.create", fault]).inc_by(count);
+            metrics.calls.with_label_values(&[program, account, fault]).inc_by(count);
         }
         let sums = by(&metrics.calls, ["program", "fault"]);
         let key = |program: &str, fault: &str| [program.to_owned(), fault.to_owned()];

@@ -15,6 +15,7 @@ use super::stop::Stop;
 use crate::clock;
 use crate::http::head::{Length, Request};
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
+use crate::http::trace::{TRACEPARENT, TraceParent};
 use crate::limit::parse_deadline;
 use crate::program::{Credential, Program, Unknown};
 use crate::reply::{Refusal, Reply};
@@ -51,6 +52,8 @@ pub(super) fn operation<'a>(
 ) -> Result<&'a Operation, Stop> {
     let method = request.method();
     record.method = method_name(method);
+    // Of two traces neither is believed.
+    record.trace = request.only(TRACEPARENT).ok().flatten().and_then(TraceParent::parse);
     if request.size() > outbound.rules.max_header {
         return Err(Refusal::HeaderTooLarge.into());
     }

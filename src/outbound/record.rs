@@ -11,8 +11,10 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
+use crate::http::trace::TraceParent;
 use crate::limit::Met;
 use crate::log::{self, key};
+use crate::metrics::CallCounts;
 use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
@@ -47,13 +49,14 @@ const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform",
 /// The series that every call touches, found once.
 pub(crate) struct CallSeries {
     pub(crate) metrics: Arc<Metrics>,
+    counts: CallCounts,
     phases: [Histogram; PHASES.len()],
 }
 
 impl CallSeries {
     /// Finds them.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { phases: metrics.phases(PHASES), metrics }
+    pub(crate) fn new(metrics: Arc<Metrics>, counts: CallCounts) -> Self {
+        Self { phases: metrics.phases(PHASES), counts, metrics }
     }
 }
 
@@ -73,6 +76,8 @@ pub(crate) enum End {
 /// One call's record. Written by [`Record::finish`].
 pub(crate) struct Record<'a> {
     pub(crate) request_id: RequestId,
+    /// The trace that the program says it belongs to.
+    pub(crate) trace: Option<TraceParent>,
     pub(crate) program: &'a str,
     pub(crate) account: &'a str,
     pub(crate) operation: &'a str,
@@ -101,6 +106,7 @@ impl<'a> Record<'a> {
         let now = clock::now();
         Self {
             request_id: RequestId::next(),
+            trace: None,
             program: "-",
             account: "-",
             operation: "-",
@@ -150,7 +156,11 @@ impl<'a> Record<'a> {
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
         };
-        metrics.calls.with_label_values(&[self.program, self.account, self.operation, fault.as_str()]).inc();
+        series.counts.ended(self.program, self.account, self.operation, fault.as_str());
+        // What changes nothing leaves nothing to find out.
+        if self.sent == Sent::Unknown && !matches!(self.method, "GET" | "HEAD") {
+            series.counts.unknown(self.account);
+        }
         metrics.call_seconds.observe(took.as_secs_f64());
         if let End::Refused(refusal) = end {
             metrics.refusals.with_label_values(&[refusal.word()]).inc();
@@ -177,6 +187,9 @@ impl<'a> Record<'a> {
         let micros = |phase: Phase| self.phases[phase as usize].as_micros() as u64;
         log::call(|line| {
             line.word(key!("request_id"), self.request_id.as_str());
+            if let Some(trace) = &self.trace {
+                line.word(key!("trace_id"), trace.trace_id());
+            }
             line.word(key!("program"), self.program);
             line.word(key!("account"), self.account);
             line.word(key!("operation"), self.operation);

@@ -163,13 +163,17 @@ impl Routes {
         Ok(())
     }
 
+    /// The names of all operations, some of them more than once.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_path.values().flatten().map(|(_, operation)| operation.name.as_str()).chain([OTHER])
+    }
+
     /// Whether every pattern of every program means some operation here.
     ///
     /// # Errors
     /// A sentence naming the program and the operations there are.
     pub(crate) fn check_allowed(&self, programs: &[Program]) -> Result<(), String> {
-        let mut names: Vec<_> =
-            self.by_path.values().flatten().map(|(_, operation)| operation.name.as_str()).chain([OTHER]).collect();
+        let mut names: Vec<_> = self.names().collect();
         names.sort_unstable();
         names.dedup();
         for program in programs {

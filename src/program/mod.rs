@@ -8,7 +8,7 @@ mod pair;
 mod token;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ring::hmac;
@@ -40,8 +40,6 @@ pub struct Program {
 struct Login {
     secret: Digest,
     holder: Holder,
-    /// Where its brake is.
-    brake: usize,
 }
 
 impl Program {
@@ -102,12 +100,26 @@ pub struct Programs {
     by_key: HashMap<Digest, usize>,
     by_pair: HashMap<Digest, usize>,
     by_tag: HashMap<Tag, usize>,
+    /// Kept from one configuration to the next, like the brakes.
     digests: Digests,
     signer: Option<Signer>,
     /// How long a token lives.
     life: Duration,
-    /// One for each program with a pair, and at last one for all failures. Bounded by the configuration.
-    brakes: Mutex<Vec<Brake>>,
+    brakes: Arc<Mutex<Brakes>>,
+}
+
+/// Failures of late. Bounded by the programs with a pair.
+struct Brakes {
+    /// Everybody's.
+    all: Brake,
+    /// Each program's own, by its name.
+    own: HashMap<String, Brake>,
+}
+
+impl Brakes {
+    fn own(&mut self, program: &str, now: Instant) -> &mut Brake {
+        self.own.entry(program.to_owned()).or_insert_with(|| Brake::new(now))
+    }
 }
 
 impl Programs {
@@ -116,6 +128,20 @@ impl Programs {
     /// # Errors
     /// A sentence: the system gives no random numbers.
     pub fn try_new(programs: &[config::Program], tokens: &TokenRules, now: Instant) -> Result<Self, String> {
+        let brakes = Brakes { all: Brake::new(now), own: HashMap::new() };
+        Ok(Self::of(programs, tokens, Digests::try_new()?, Arc::new(Mutex::new(brakes))))
+    }
+
+    /// Those of another configuration. Tokens of a pair that is still there hold on, and whoever failed before is slowed
+    /// down on.
+    pub fn succeeded_by(&self, programs: &[config::Program], tokens: &TokenRules) -> Self {
+        let next = Self::of(programs, tokens, self.digests.clone(), self.brakes.clone());
+        let has_pair = |name: &String| programs.iter().any(|program| program.pair.is_some() && program.name == *name);
+        next.brakes().own.retain(|name, _| has_pair(name));
+        next
+    }
+
+    fn of(programs: &[config::Program], tokens: &TokenRules, digests: Digests, brakes: Arc<Mutex<Brakes>>) -> Self {
         let anonymous = Program { name: "-".to_owned(), index: 0, account: None, operations: Vec::new(), login: None };
         let mut all = Self {
             anonymous: programs.is_empty().then_some(anonymous),
@@ -123,10 +149,10 @@ impl Programs {
             by_key: HashMap::new(),
             by_pair: HashMap::new(),
             by_tag: HashMap::new(),
-            digests: Digests::try_new()?,
+            digests,
             signer: tokens.key.as_ref().map(|key| Signer::new(key, tokens.old_key.as_ref())),
             life: tokens.life,
-            brakes: Mutex::new(vec![Brake::new(now)]),
+            brakes,
         };
         for (index, written) in programs.iter().enumerate() {
             let mut program = Program::new(index, written);
@@ -138,12 +164,15 @@ impl Programs {
                 all.by_tag.insert(holder.tag, index);
                 all.by_pair.insert(all.digests.of(Kind::PairKey, pair.key.expose()), index);
                 let secret = all.digests.of(Kind::PairSecret, pair.secret.expose());
-                program.login = Some(Login { secret, holder, brake: all.by_pair.len() - 1 });
+                program.login = Some(Login { secret, holder });
             }
             all.programs.push(program);
         }
-        all.brakes = Mutex::new(vec![Brake::new(now); all.by_pair.len() + 1]);
-        Ok(all)
+        all
+    }
+
+    fn brakes(&self) -> MutexGuard<'_, Brakes> {
+        self.brakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The program that everybody is while none is configured.
@@ -186,18 +215,17 @@ impl Programs {
         let same = bool::from(login.map_or(&secret, |login| &login.secret).ct_eq(&secret));
         let proved = named.filter(|_| same && pair.is_some()).map(Proved);
 
-        let mut brakes = self.brakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = brakes.len() - 1;
-        let wait = match (&proved, login) {
+        let mut brakes = self.brakes();
+        let wait = match (&proved, named) {
             // A program that is right waits for its own failures only.
-            (Some(_), Some(login)) => brakes[login.brake].wait(now),
+            (Some(_), Some(program)) => brakes.own(&program.name, now).wait(now),
             // Whoever is wrong waits for everybody's, whether the key is known or not: the wait is no hint.
-            (_, login) => {
-                if let Some(login) = login {
-                    brakes[login.brake].fail(now);
+            (_, named) => {
+                if let Some(program) = named {
+                    brakes.own(&program.name, now).fail(now);
                 }
-                brakes[all].fail(now);
-                brakes[all].wait(now)
+                brakes.all.fail(now);
+                brakes.all.wait(now)
             }
         };
         Attempt { named, wait, proved }
@@ -227,6 +255,7 @@ enum Kind {
 }
 
 /// Makes digests under a key of this start: whoever does not know it learns nothing from how long comparing them takes.
+#[derive(Clone)]
 struct Digests(hmac::Key);
 
 /// 32 bytes.
@@ -361,6 +390,38 @@ mod tests {
             (0..20).map(|_| log_in(&programs, key, "wrong", now).wait).collect::<Vec<_>>()
         };
         assert_eq!(waits("pair-b"), waits("unknown"));
+    }
+
+    #[test]
+    fn another_configuration_ends_the_tokens_of_pairs_that_changed_and_forgets_no_failure() {
+        let (former, now) = (three(), clock::now());
+        let tokens = TokenRules {
+            key: Some(Secret::new("the key that signs tokens")),
+            old_key: None,
+            life: Duration::from_secs(100),
+        };
+        let token = |key: &str, secret: &str| {
+            let proved = log_in(&former, key, secret, now).proved.expect("both are right");
+            former.issue(&proved, 1000).expect("a key signs")
+        };
+        let (b, c) = (token("pair-b", "secret-b"), token("pair-c", "secret-c"));
+        (0..6).for_each(|_| assert!(log_in(&former, "pair-b", "wrong", now).proved.is_none()));
+        let written = [
+            program("new", Some("key-new"), None),
+            program("c", Some("key-c"), Some(pair("pair-c", "another"))),
+            program("b", None, Some(pair("pair-b", "secret-b"))),
+        ];
+        let next = former.succeeded_by(&written, &tokens);
+        let find = |shown| next.identify(shown, || 1000).map(|found| (&*found.name, found.index));
+        assert_eq!(find(Credential::Token(b.as_bytes())), Ok(("b", 2)), "its pair is the same");
+        assert_eq!(find(Credential::Token(c.as_bytes())), Err(Unknown::Token), "its secret changed");
+        assert_eq!(find(Credential::Key(b"key-new")), Ok(("new", 0)));
+        assert_eq!(find(Credential::Key(b"key-a")), Err(Unknown::Key));
+        assert!(!log_in(&next, "pair-b", "secret-b", now).wait.is_zero(), "its failures count on");
+        assert_eq!(log_in(&next, "pair-c", "another", now).wait, Duration::ZERO);
+        let none = next.succeeded_by(&[], &tokens);
+        assert!(none.anonymous().is_some() && none.brakes().own.is_empty());
+        assert!(matches!(none.identify(Credential::Token(b.as_bytes()), || 1000), Err(Unknown::Token)));
     }
 
     #[test]

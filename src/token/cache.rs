@@ -3,10 +3,11 @@
 //! A login runs detached from whoever asked for it: callers come and go, and all of them get what it brings,
 //! a failure included. It never asks again by itself; that is [`upkeep`](super::upkeep) and the next call.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 
 use super::pace::{BackOff, Pace, refresh_after};
@@ -39,15 +40,34 @@ impl<L: Login> Cache<L> {
             State { generation: 0, flight: None, back_off: BackOff::default(), pause: None, absent: Absent::NotAsked };
         Self {
             shared: Arc::new(Shared {
-                life: rule.life.min(LONGEST_LIFE),
-                login,
-                observer: Box::new(observer),
-                pace: Pace::new(&rule),
+                terms: ArcSwap::from_pointee(Terms::new(rule, Pace::new(&rule), login, observer)),
+                retired: AtomicBool::new(false),
                 held: ArcSwapOption::empty(),
                 state: Mutex::new(state),
                 changed: Notify::new(),
             }),
         }
+    }
+
+    /// Logs in another way from now on. The token that is held serves on, and a pace that changed is used up as far as the
+    /// former one was. For the same key pair at the same platform only.
+    pub fn adopt(&self, rule: TokenRule, login: L, observer: impl Observer) {
+        let former = self.shared.terms.load_full();
+        let pace =
+            if former.rule == rule { former.pace.clone() } else { Arc::new(former.pace.moved(&former.rule, &rule)) };
+        self.shared.terms.store(Arc::new(Terms { pace, ..Terms::new(rule, Pace::new(&rule), login, observer) }));
+        self.shared.changed.notify_waiters();
+    }
+
+    /// What happens from now on is told to nobody: calls that began with it may still use it, and the name it was observed
+    /// under may be another one's.
+    pub fn retire(&self) {
+        self.shared.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether both are handles to the same one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The token for one try of a call. While one is held and alive this neither waits nor locks.
@@ -64,7 +84,7 @@ impl<L: Login> Cache<L> {
                 Boarded::Held(token) => token,
                 Boarded::Flight(mut landed) => landed.wait().await?,
                 Boarded::Withheld(unavailable) => {
-                    self.shared.observer.login_withheld(&unavailable);
+                    self.shared.tell(|observer| observer.login_withheld(&unavailable));
                     return Err(unavailable);
                 }
             },
@@ -87,7 +107,7 @@ impl<L: Login> Cache<L> {
             self.shared.held.store(None);
             state.absent = Absent::Refused;
         }
-        self.shared.observer.token_refused(generation);
+        self.shared.tell(|observer| observer.token_refused(generation));
         self.shared.changed.notify_waiters();
     }
 
@@ -108,15 +128,31 @@ impl<L: Login> Cache<L> {
 
 /// What all handles share.
 pub(super) struct Shared<L> {
-    life: Duration,
-    login: L,
-    pub(super) observer: Box<dyn Observer>,
-    pace: Pace,
+    /// Read for each login; replaced as a whole.
+    terms: ArcSwap<Terms<L>>,
+    /// Nobody listens any more.
+    retired: AtomicBool,
     /// Read by every call without a lock; written under the lock of `state` only.
     held: ArcSwapOption<Issued>,
     state: Mutex<State>,
     /// Something happened that the upkeep has to look at.
     pub(super) changed: Notify,
+}
+
+/// How and how often it is logged in.
+struct Terms<L> {
+    rule: TokenRule,
+    life: Duration,
+    pace: Arc<Pace>,
+    login: L,
+    observer: Box<dyn Observer>,
+}
+
+impl<L> Terms<L> {
+    fn new(rule: TokenRule, pace: Pace, login: L, observer: impl Observer) -> Self {
+        let life = rule.life.min(LONGEST_LIFE);
+        Self { rule, life, pace: Arc::new(pace), login, observer: Box::new(observer) }
+    }
 }
 
 /// Never locked across an await.
@@ -169,6 +205,13 @@ impl Landed {
 }
 
 impl<L> Shared<L> {
+    /// Tells the observer, as long as there is one.
+    pub(super) fn tell(&self, what: impl FnOnce(&dyn Observer)) {
+        if !self.retired.load(Ordering::Relaxed) {
+            what(&*self.terms.load().observer);
+        }
+    }
+
     /// The token, if it is held and alive.
     pub(super) fn find(&self, now: Instant) -> Option<Token> {
         self.held.load_full().map(Token).filter(|token| token.is_live(now))
@@ -202,7 +245,7 @@ impl<L> Shared<L> {
                 }
             }
         };
-        self.observer.login_ended(said, now.saturating_duration_since(sent));
+        self.tell(|observer| observer.login_ended(said, now.saturating_duration_since(sent)));
         self.changed.notify_waiters();
         outcome
     }
@@ -215,7 +258,8 @@ impl<L> Shared<L> {
         now: Instant,
         answer: Result<Secret, LoginError>,
     ) -> Result<Token, LoginError> {
-        let token = Token::try_new(&answer?, generation, sent + refresh_after(self.life), sent + self.life)?;
+        let life = self.terms.load().life;
+        let token = Token::try_new(&answer?, generation, sent + refresh_after(life), sent + life)?;
         if token.is_live(now) { Ok(token) } else { Err(LoginError::TimedOut) }
     }
 }
@@ -239,7 +283,7 @@ impl<L: Login> Shared<L> {
         if let Some(pause) = state.pause.filter(|pause| pause.asked_for && now < pause.until) {
             return Err(Unavailable { reason: Reason::Throttled, retry_after: pause.until - now });
         }
-        self.pace.check().map_err(|wait| Unavailable { reason: Reason::Paced, retry_after: wait })?;
+        self.terms.load().pace.check().map_err(|wait| Unavailable { reason: Reason::Paced, retry_after: wait })?;
         let (outcome, landed) = watch::channel(None);
         let landed = Landed(landed);
         state.flight = Some(landed.clone());
@@ -261,7 +305,8 @@ struct Flight<L> {
 impl<L: Login> Flight<L> {
     async fn fly(mut self) {
         self.sent = clock::now();
-        let answer = tokio::time::timeout(LOGIN_TIME, self.shared.login.login()).await;
+        let terms = self.shared.terms.load_full();
+        let answer = tokio::time::timeout(LOGIN_TIME, terms.login.login()).await;
         self.answer = answer.unwrap_or(Err(LoginError::TimedOut));
     }
 }

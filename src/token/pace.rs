@@ -37,6 +37,16 @@ impl Pace {
         Self { limiter: RateLimiter::direct_with_clock(quota.allow_burst(burst), Monotonic { start: clock::now() }) }
     }
 
+    /// Another burst and pace, of which as many logins are used up as of this one. This one is done with.
+    pub(super) fn moved(&self, rule: &TokenRule, to: &TokenRule) -> Self {
+        // A rule admits at most a thousand at once.
+        let left = (0..rule.burst).take_while(|_| self.check().is_ok()).count();
+        let used = rule.burst.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX));
+        let moved = Self::new(to);
+        let _ = (0..used.min(to.burst)).all(|_| moved.check().is_ok());
+        moved
+    }
+
     /// Admits one login, or says how long it has to wait.
     pub(super) fn check(&self) -> Result<(), Duration> {
         self.limiter.check().map_err(|until| until.wait_time_from(self.limiter.clock().now()))
@@ -103,6 +113,17 @@ mod tests {
         assert_eq!(pace.check(), Err(Duration::from_secs(6)), "a refusal costs nothing");
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!([(); 2].map(|()| pace.check()), [Ok(()), Err(Duration::from_secs(10))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_used_up_stays_so_under_another_rule() {
+        for (burst, expected) in [(3, 1), (5, 3), (2, 0), (1, 0)] {
+            let (former, rule) = (rule(3, Duration::from_secs(10)), rule(burst, Duration::from_secs(20)));
+            let pace = Pace::new(&former);
+            assert!(pace.check().is_ok() && pace.check().is_ok());
+            let moved = pace.moved(&former, &rule);
+            assert_eq!((0..9).take_while(|_| moved.check().is_ok()).count(), expected, "a burst of {burst}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,7 +56,7 @@ impl<L: Login> Cache<L> {
         }
         let withheld = self.shared.take_off(&mut state).err()?;
         drop(state);
-        self.shared.observer.login_withheld(&withheld);
+        self.shared.tell(|observer| observer.login_withheld(&withheld));
         Some(now + withheld.retry_after)
     }
 }

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod pages;
+mod traces;
 
 use airudder_gateway::simulator::{Fault, FaultKind, Page};
 use serde_json::{Value, json};
@@ -10,8 +11,9 @@ use crate::support::{Gateway, Setup, platform, scripted};
 
 const DETAIL: &str = "/service/cloud/detail?TaskID=1";
 
-/// Every field that a call's line always has; `platform_code` comes beside them where one was read.
-const FIELDS: [&str; 26] = [
+/// Every field that a call's line always has; `platform_code` comes beside them where one was read, `trace_id` where a
+/// trace was named.
+const FIELDS: [&str; 27] = [
     "time",
     "level",
     "target",
@@ -38,6 +40,7 @@ const FIELDS: [&str; 26] = [
     "deliver_us",
     "total_us",
     "platform_code",
+    "trace_id",
 ];
 
 /// The line has these values, and nothing beside the known fields.

@@ -9,7 +9,7 @@ const ECHO: &str = "/_sim/echo";
 #[test]
 fn a_call_that_may_have_had_an_effect_and_got_no_answer_was_sent_once() {
     for sealed in [true, false] {
-        let (platform, gateway) = impatient(sealed);
+        let ((platform, gateway), mut unknown) = (impatient(sealed), 0.0);
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             for silence in [
                 FaultKind::CutBeforeAnswer { reset: false },
@@ -28,6 +28,9 @@ fn a_call_that_may_have_had_an_effect_and_got_no_answer_was_sent_once() {
                     assert_refused(&answer, 502, "outcome_unknown", "unknown", &format!("{method} {silence:?}"));
                     assert_eq!(platform.count(ECHO), 1, "{method} {silence:?}");
                     assert!(arrived_at(&platform, ECHO)[0].complete);
+                    unknown += 1.0;
+                    gateway.line_of(&answer);
+                    assert_eq!(gateway.metric("unknown_outcomes_total{account=\"main\"}"), unknown, "and is counted");
                     assert_eq!(call(&gateway, "POST", ECHO, "{}").status, 200, "the next call finds its way");
                 }
             }
@@ -67,6 +70,8 @@ fn a_get_goes_once_more_and_then_says_that_it_failed() {
         platform.fault(Fault::hang());
         let answer = gateway.client().get("/_sim/echo?a=b");
         assert_refused(&answer, 504, "upstream_timeout", "unknown", "silence");
+        gateway.line_of(&answer);
+        assert_eq!(gateway.metric("unknown_outcomes_total{account=\"main\"}"), 0.0, "it changes nothing");
         assert_eq!(platform.count(ECHO), 1, "a platform that is slow is not asked twice");
     }
 }

@@ -25,6 +25,9 @@ use crate::metrics::sums::by;
 /// What the gauge of the time to loss says while nothing is at risk: the platform's last try is that far away.
 const NO_RISK: u64 = 300;
 
+/// The program of calls that have none.
+const NO_NAME: &str = "-";
+
 /// The whole of it.
 pub(super) fn status(admin: &Admin) -> Value {
     let (metrics, now) = (&*admin.metrics, clock::now());
@@ -128,7 +131,11 @@ fn accounts(admin: &Admin, reading: &Reading, before: &Before, facts: &mut Facts
 
 fn programs(reading: &Reading, before: &Before, facts: &mut Facts) -> Vec<Value> {
     let mut shown = Vec::new();
-    for (key, now) in reading.names.iter().filter(|((group, _), _)| *group == Group::Program) {
+    // Calls without a program have a row where there were any.
+    let is_shown = |(key, now): &(&(Group, String), &[u64; 4])| {
+        key.0 == Group::Program && (key.1 != NO_NAME || now.iter().any(|count| *count > 0))
+    };
+    for (key, now) in reading.names.iter().filter(is_shown) {
         let minute = since(*now, before.minute.1.get(key));
         facts.calls = std::array::from_fn(|at| facts.calls[at] + minute[at]);
         let [ok, of_program, of_gateway, of_platform] = since(*now, before.hour.1.get(key));

@@ -330,3 +330,34 @@ async fn a_token_that_does_not_fit_a_header_fails_the_login() {
     let cache = cache(RULE, &Platform::new(Duration::ZERO, |_| Ok(Secret::new("a\r\nb"))));
     assert_eq!(cache.current().await.expect_err("bad").reason, failed(LoginError::BadToken));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_token_that_is_held_outlives_another_way_to_log_in() {
+    let (former, platform) = (Platform::good(secs(1)), Platform::new(secs(1), |n| Ok(token(100 + n))));
+    let cache = cache(LOOSE, &former);
+    let held = cache.current().await.expect("a token");
+    cache.adopt(TokenRule { life: LIFE / 2, ..LOOSE }, platform.clone(), ());
+    assert_eq!(cache.current().await.expect("a token").generation(), held.generation());
+    assert_eq!((former.logins(), platform.logins()), (1, 0));
+    cache.refused(held.generation()).await;
+    let next = cache.current().await.expect("a token");
+    assert_eq!((next.header_value().as_bytes(), next.generation()), (&b"Token token-101"[..], 2));
+    assert!(cache.held().expect("it is held").life <= LIFE / 2, "it lives as the new rule says");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_cache_serves_those_who_have_it_and_tells_nobody() {
+    struct Told(Arc<Mutex<usize>>);
+    impl Observer for Told {
+        fn login_ended(&self, _: Result<u64, LoginError>, _: Duration) {
+            *self.0.lock().expect("no panic") += 1;
+        }
+    }
+    let told = Arc::new(Mutex::new(0));
+    let cache = Cache::new(LOOSE, Platform::good(secs(1)), Told(told.clone()));
+    cache.current().await.expect("a token");
+    cache.retire();
+    cache.refused(1).await;
+    assert_eq!(cache.current().await.expect("a token").generation(), 2);
+    assert_eq!(*told.lock().expect("no panic"), 1);
+}

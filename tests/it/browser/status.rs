@@ -35,9 +35,7 @@ fn traffic(gateway: &Gateway, platform: &Simulator) {
     assert_eq!(gateway.client().send(&list).answer().status, 500);
     let mut calling = Client::connect(gateway.inbound.expect("callbacks are configured"));
     assert_eq!(calling.post(PATH, r#"{"task_id":"task-1","call_id":"call-1","callee":"+6281200000001"}"#).status, 200);
-    gateway.until(|gateway| {
-        gateway.metric("dead_letters_total{reason=\"gone\",receiver=\"books\"}") == 1.0
-    });
+    gateway.until(|gateway| gateway.metric("dead_letters_total{reason=\"gone\",receiver=\"books\"}") == 1.0);
 }
 
 #[test]

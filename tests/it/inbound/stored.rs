@@ -1,5 +1,6 @@
 //! What is acknowledged is stored: each documented callback, in each form that it may come in.
 
+use airudder_gateway::clock;
 use airudder_gateway::inbox::{Filter, Kind, State};
 
 use super::setting::{
@@ -194,4 +195,23 @@ fn a_callback_in_flight_is_taken_while_the_gateway_stops() {
     kept(&folder, async |inbox| {
         assert_eq!(shown(inbox, Filter { call: Some("last".into()), ..Filter::default() }).await.len(), 1);
     });
+}
+
+#[test]
+fn the_metrics_say_when_the_last_callback_was_taken_and_how_much_room_its_disk_has() {
+    let gateway = Setting::default().start();
+    let last = "callback_last_accepted_timestamp_seconds{source=\"calls\"}";
+    assert_eq!(gateway.metric(last), 0.0, "none since the start");
+    assert_eq!(platform(&gateway).post("/unknown", "{}").status, 404);
+    assert_eq!(call_back(&mut platform(&gateway), &("Is-Encrypted: 1\r\n".into(), b"x".to_vec())).status, 400);
+    assert_eq!(gateway.metric(last), 0.0, "what was refused was not taken");
+    let before = (clock::wall_millis() / 1000) as f64;
+    assert_acknowledged(&platform(&gateway).post(PATH, "{}"));
+    // Counted before the answer leaves.
+    let taken = gateway.metric(last);
+    assert!(taken >= before && taken <= (clock::wall_millis() / 1000) as f64, "{taken}");
+    gateway.until(|gateway| gateway.metric("inbox_disk_size_bytes") > 0.0);
+    let page = gateway.metrics();
+    let (available, size) = (page.value("inbox_disk_available_bytes"), page.value("inbox_disk_size_bytes"));
+    assert!(available > 0.0 && available <= size, "{available} of {size}");
 }

@@ -9,13 +9,19 @@ use super::setting::{PATH, Setting, assert_acknowledged, platform};
 use crate::support::gateway::Folder;
 use crate::support::{Client, Gateway};
 
-/// Writes a new pair and returns its certificate.
-fn write_pair(folder: &Folder) -> String {
-    let made = rcgen::generate_simple_self_signed(["callbacks.example".to_owned()]).expect("a certificate");
+/// When the certificate that is shown ends, as the metrics say.
+const EXPIRY: &str = "certificate_expiry_timestamp_seconds{listener=\"inbound\"}";
+
+/// Writes a new pair that ends with this year, and returns its certificate.
+pub(crate) fn write_pair(folder: &Folder, year: i32) -> String {
+    let mut wanted = rcgen::CertificateParams::new(["callbacks.example".to_owned()]).expect("a name");
+    wanted.not_after = rcgen::date_time_ymd(year, 12, 31);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let made = wanted.self_signed(&key).expect("a certificate");
     // One after the other, as an operator would: for a moment they do not fit.
-    std::fs::write(folder.path().join("tls.key"), made.signing_key.serialize_pem()).expect("written");
-    std::fs::write(folder.path().join("tls.pem"), made.cert.pem()).expect("written");
-    made.cert.pem()
+    std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).expect("written");
+    std::fs::write(folder.path().join("tls.pem"), made.pem()).expect("written");
+    made.pem()
 }
 
 /// A connection that trusts this certificate only; `None` when another one is shown.
@@ -42,14 +48,17 @@ fn call_back(stream: &mut SslStream<TcpStream>) {
 #[test]
 fn the_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_taken() {
     let folder = Folder::new();
-    let first = write_pair(&folder);
+    let first = write_pair(&folder, 2998);
     let tls = "header_timeout = \"400ms\"\ntls = { cert = \"tls.pem\", key = \"tls.key\" }";
     let gateway = Setting { inbound: tls.into(), ..Setting::default() }.start_in(&folder);
     let mut old = connect(&gateway, &first).expect("the first certificate");
     call_back(&mut old);
 
-    let second = write_pair(&folder);
+    // The last day of 2998 and of 2999, as `date -u -d 2998-12-31 +%s` has them.
+    assert_eq!(gateway.metric(EXPIRY), 32_472_057_600.0);
+    let second = write_pair(&folder, 2999);
     gateway.until(|gateway| connect(gateway, &second).is_some());
+    gateway.until(|gateway| gateway.metric(EXPIRY) == 32_503_593_600.0);
     assert!(connect(&gateway, &first).is_none(), "the former one is shown no more");
 
     for (file, broken) in
@@ -62,7 +71,7 @@ fn the_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_taken()
         });
         call_back(&mut connect(&gateway, &second).expect("the second is shown on"));
     }
-    let third = write_pair(&folder);
+    let third = write_pair(&folder, 2999);
     gateway.until(|gateway| connect(gateway, &third).is_some());
 
     // Who says nothing, or does not speak TLS, is not waited for.

@@ -48,7 +48,8 @@ fn a_call_counts_once_everywhere() {
     ]);
     watched.get(DETAIL);
     watched.grew(&[
-        (r#"calls_total{account="main",fault="none",operation="task.detail",program="-"}"#, 1.0),
+        (r#"calls_total{account="main",fault="none",program="-"}"#, 1.0),
+        (r#"operation_calls_total{fault="none",operation="task.detail"}"#, 1.0),
         (r#"answers_total{account="main",code="2xx"}"#, 1.0),
         (r#"body_codes_total{account="main",outcome="ok"}"#, 1.0),
         ("call_seconds_count", 1.0),
@@ -80,9 +81,9 @@ fn answers_are_counted_by_class_and_by_the_code_in_their_body() {
         (r#"answers_total{account="main",code="5xx"}"#, 1.0),
         (r#"body_codes_total{account="main",outcome="failing"}"#, 4.0),
         (r#"body_codes_total{account="main",outcome="none"}"#, 1.0),
-        (r#"calls_total{account="main",fault="platform",operation="task.detail",program="-"}"#, 1.0),
-        (r#"calls_total{account="main",fault="platform",operation="other",program="-"}"#, 2.0),
-        (r#"calls_total{account="main",fault="program",operation="other",program="-"}"#, 1.0),
+        (r#"operation_calls_total{fault="platform",operation="task.detail"}"#, 1.0),
+        (r#"operation_calls_total{fault="platform",operation="other"}"#, 2.0),
+        (r#"operation_calls_total{fault="program",operation="other"}"#, 1.0),
     ]);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use airudder_gateway::metrics::catalogue::{self, PREFIX, Values};
+
 /// A page of metrics, taken apart and checked.
 #[derive(Debug)]
 pub(crate) struct Exposition {
@@ -39,6 +41,9 @@ impl Exposition {
                 _ => panic!("{name} is a {kind}"),
             }
             assert!(!family.is_empty(), "{name} has a sample");
+            if let Some(ours) = name.strip_prefix(PREFIX) {
+                check_catalogue(ours, kind, &family);
+            }
             for sample in family {
                 let (series, value) = (sample.series(), sample.value);
                 assert!(samples.insert(series, value).is_none(), "{name} twice with the same labels");
@@ -115,6 +120,22 @@ fn check_histogram(name: &str, family: &[Sample]) {
         let last = buckets.last().unwrap_or_else(|| panic!("{name} {labels:?} has buckets"));
         assert!(last.1.is_infinite() && last.0.value == single("_count"), "{name} {labels:?}: +Inf is the count");
         assert!(single("_sum") >= 0.0, "{name} {labels:?}");
+    }
+}
+
+/// What is shown is what the catalogue says: so every test that reads metrics shows a word that it lacks.
+fn check_catalogue(name: &str, kind: &str, family: &[Sample]) {
+    let series = catalogue::find(name).unwrap_or_else(|| panic!("{name} does not stand in the catalogue"));
+    assert_eq!(series.kind.as_str(), kind, "{name}");
+    for sample in family {
+        let labels: Vec<_> = sample.labels.keys().filter(|label| *label != "le").collect();
+        assert_eq!(labels.len(), series.labels.len(), "{}", sample.series());
+        for label in series.labels {
+            let value = sample.labels.get(label.name).unwrap_or_else(|| panic!("{name} has {}", label.name));
+            if let Values::Closed(words) = label.values {
+                assert!(words.contains(&value.as_str()), "the catalogue lacks {name} {}={value}", label.name);
+            }
+        }
     }
 }
 
