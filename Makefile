@@ -26,13 +26,14 @@ help:
 setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
-# OpenSSL is the reference that the envelope is tested against, and Python's requests the library of an existing client;
-# neither is a part of the gateway.
+# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, and
+# Chromium what the pages for people are opened with; none is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
 
 .PHONY: install
 install:
