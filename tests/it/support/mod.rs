@@ -4,11 +4,13 @@
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
+pub(crate) mod identity;
 mod output;
 pub(crate) mod platform;
 pub(crate) mod random;
 pub(crate) mod receiver;
 pub(crate) mod script;
+pub(crate) mod tools;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
