@@ -1,6 +1,7 @@
 //! Assembles the gateway: one of each shared thing, one service for each listener. Nothing else sees everybody.
 //!
-//! Everything that can be wrong is found here, before the first connection is accepted.
+//! Everything that can be wrong with a configuration is found here, before the first connection is accepted. A disk that
+//! cannot be used at this moment is not of that kind: it costs callbacks, and calls go out.
 
 mod callbacks;
 pub(crate) mod descriptors;
@@ -21,10 +22,11 @@ use callbacks::Callbacks;
 use crate::admin::{Access, Admin};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::delivery::Stop;
+use crate::delivery::{Delivery, Stop};
 use crate::envelope::Cipher;
 use crate::http::client::Client;
 use crate::http::listener::{Drain, Listener, Rules};
+use crate::inbox::Inbox;
 use crate::limit::{AccountLimits, Budget, ProgramLimits};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -45,6 +47,9 @@ pub(crate) struct Gateway {
     outbound: Listener<Outbound>,
     admin: Listener<Admin>,
     callbacks: Option<Callbacks>,
+    inbox: Option<Inbox>,
+    /// As long as there is an inbox, also without a listener: what waits in it is delivered.
+    delivery: Option<Delivery>,
     upkeep: Upkeep,
     drain: Drain,
     grace: Duration,
@@ -66,7 +71,7 @@ impl Gateway {
     /// Builds everything and binds the listeners.
     ///
     /// # Errors
-    /// A rule that names no operation, a key that does not fit, or an address that is taken.
+    /// A rule that names no operation, a key that does not fit, an inbox that cannot be ours, or an address that is taken.
     pub(crate) fn try_new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let drain = Drain::new();
         let limits = ProgramLimits::all(&config.programs, &[], clock::now());
@@ -86,12 +91,15 @@ impl Gateway {
         };
         let ciphers: Vec<_> =
             accounts.iter().map(|account| account.sealing.as_ref().map(|sealing| sealing.cipher.clone())).collect();
-        let callbacks = Callbacks::try_new(config, &ciphers, &metrics, &drain)?;
+        let inbox = config.inbox.as_ref().map(|rules| open_inbox(rules, config, &metrics)).transpose()?;
+        let delivery = inbox.as_ref().zip(config.inbox.as_ref());
+        let delivery = delivery.map(|(inbox, rules)| Delivery::new(&config.receivers, rules.retain, inbox, &metrics));
+        let callbacks = Callbacks::try_new(config, &ciphers, inbox.as_ref(), &metrics, &drain)?;
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
             inbound: config.inbound.is_some(),
-            inbox: callbacks.as_ref().and_then(|callbacks| callbacks.inbox.clone()),
+            inbox: inbox.clone(),
             access: Access::new(&config.admin),
         };
         let routes = Routes::try_new(&config.operations).map_err(StartError)?;
@@ -126,6 +134,8 @@ impl Gateway {
             )
             .map_err(|error| unbound("admin", config.admin.listen, &error))?,
             callbacks,
+            inbox,
+            delivery,
             upkeep: Upkeep { accounts },
             drain,
             grace: rules.grace,
@@ -154,23 +164,27 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
-        let (mut inbox, mut deliveries) = (None, None);
         if let Some(callbacks) = self.callbacks {
             server.add_service(callbacks.listener);
             server.add_service(background_service("inbound upkeep", callbacks.upkeep));
-            inbox = callbacks.inbox;
-            if let Some(delivery) = callbacks.delivery {
-                deliveries = Some(delivery.stop());
-                server.add_service(background_service("delivery", delivery));
-            }
+        }
+        let deliveries = self.delivery.as_ref().map(Delivery::stop);
+        if let Some(delivery) = self.delivery {
+            server.add_service(background_service("delivery", delivery));
         }
         let signals = Signals { drain: self.drain, deliveries, grace: self.grace };
         server.run(RunArgs { shutdown_signal: Box::new(signals) });
         // Last: whoever took a callback or settles a delivery has ended.
-        if let Some(inbox) = inbox {
+        if let Some(inbox) = self.inbox {
             inbox.close();
         }
     }
+}
+
+/// Opens the inbox, or has it tried again while the gateway runs.
+fn open_inbox(rules: &config::Inbox, config: &Config, metrics: &Arc<Metrics>) -> Result<Inbox, StartError> {
+    let names: Vec<_> = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+    Inbox::open(rules, &names, metrics.clone()).map_err(|error| StartError(format!("[inbox] {error}")))
 }
 
 fn unbound(name: &str, address: SocketAddr, error: &std::io::Error) -> StartError {

@@ -94,7 +94,10 @@ impl Admin {
         }
         match self.inbox.as_ref().map_or(Ok(()), Inbox::check) {
             Ok(()) => Page::json(200, &json!({"ready": true})),
-            Err(why) => Page::json(503, &json!({"ready": false, "reason": why.word()})),
+            Err(why) => {
+                let advice = self.inbox.as_ref().and_then(Inbox::advice);
+                Page::json(503, &json!({"ready": false, "reason": why.word(), "message": advice}))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Assembles the half that takes callbacks: the inbox, the sources, the public listener, the deliveries.
+//! Assembles the half that takes callbacks: the sources, the public listener, what goes on beside it.
 //!
 //! What is wrong with it is found at the start, like everything else; afterwards its troubles are its own, and calls go
 //! out whatever becomes of it.
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::{StartError, unbound};
 use crate::config::{self, Config};
-use crate::delivery::Delivery;
 use crate::envelope::Cipher;
 use crate::http::door::Public;
 use crate::http::listener::{Drain, Listener, Rules};
@@ -25,36 +24,26 @@ use crate::metrics::Metrics;
 /// How long a callback waits for its share of the memory: the platform waits meanwhile, and will try again.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
-/// Everything that callbacks need, bound and open.
+/// Everything that callbacks need beside the inbox, bound.
 pub(super) struct Callbacks {
     pub(super) listener: Listener<Inbound>,
     pub(super) upkeep: Upkeep,
-    /// `None` when every source relays.
-    pub(super) inbox: Option<Inbox>,
-    /// `None` without an inbox.
-    pub(super) delivery: Option<Delivery>,
 }
 
 impl Callbacks {
-    /// Opens and binds. `ciphers` are those of the accounts, in their order. `None`: no callbacks are configured.
+    /// Binds. `ciphers` are those of the accounts, in their order; the inbox is there when a source stores. `None`: no
+    /// callbacks are configured.
     ///
     /// # Errors
-    /// An inbox that cannot be opened, a certificate that cannot be shown, an address that is taken.
+    /// A certificate that cannot be shown, an address that is taken.
     pub(super) fn try_new(
         config: &Config,
         ciphers: &[Option<Cipher>],
+        inbox: Option<&Inbox>,
         metrics: &Arc<Metrics>,
         drain: &Drain,
     ) -> Result<Option<Self>, StartError> {
         let Some(rules) = &config.inbound else { return Ok(None) };
-        let names: Vec<_> = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        let (mut inbox, mut delivery) = (None, None);
-        if let Some(rules) = &config.inbox {
-            let open = Inbox::open(rules, &names, metrics.clone());
-            let open = open.map_err(|error| StartError(format!("[inbox] {error}")))?;
-            delivery = Some(Delivery::new(&config.receivers, rules.retain, &open, metrics));
-            inbox = Some(open);
-        }
         let tls = match &rules.tls {
             Some(identity) => {
                 let of_tls = |error: &dyn std::fmt::Display| StartError(format!("[inbound] tls: {error}"));
@@ -66,7 +55,7 @@ impl Callbacks {
             None => None,
         };
         let inbound = Arc::new(Inbound {
-            sources: sources(config, ciphers, inbox.as_ref())?,
+            sources: sources(config, ciphers, inbox)?,
             budget: Budget::new(rules.memory, MEMORY_WAIT, &metrics.memory_in_use),
             rules: rules.clone(),
             metrics: metrics.clone(),
@@ -77,7 +66,7 @@ impl Callbacks {
         config.sources.iter().for_each(|source| metrics.callbacks.source(&source.name));
         let upkeep = Upkeep { inbound: inbound.clone(), tls: tls.clone() };
         let listener = listener(rules, inbound, tls.map(|(tls, _)| tls), drain)?;
-        Ok(Some(Self { listener, upkeep, inbox, delivery }))
+        Ok(Some(Self { listener, upkeep }))
     }
 
     /// Where the platform calls, with the port that port 0 became.

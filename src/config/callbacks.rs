@@ -54,13 +54,9 @@ pub(super) fn callbacks(file: &File, accounts: &[Account], around: &mut Surround
         }
     }
     let stores = sources.iter().any(|source| source.mode == Mode::Store);
-    if let Some(given) = file.inbox.as_ref().filter(|_| !stores) {
-        around.warnings.push(Fault::at(given.at, "[inbox] has no effect, because no source stores; remove it"));
-    }
-    // What is wrong in it is told even when nothing uses it.
-    let inbox = match (&file.inbox, stores) {
-        (None, false) => None,
-        (given, _) => Some(inbox(given.as_ref(), around)?).filter(|_| stores),
+    let inbox = match &file.inbox {
+        None if !stores => None,
+        given => Some(inbox(given.as_ref(), around)?),
     };
     Ok(Callbacks { inbound, sources, receivers, inbox })
 }

@@ -3,6 +3,7 @@
 //! A log that is written all the time is never moved whole from outside; when it has grown, the writer is asked to move the
 //! small rest itself, between two commits, and the log begins anew. It never writes an entry.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,28 +17,38 @@ const LONGEST_LOG: u64 = 48 * 1024 * 1024;
 
 /// Until the end of the inbox's [`Progress`](super::progress::Progress).
 pub(super) fn run(shared: &Arc<Shared>) {
-    let mut connection: Option<(u64, Connection)> = None;
+    let mut connection: Option<Connected> = None;
     while shared.progress.wait() {
-        // After a failure everybody opens the database again.
-        let generation = shared.generation();
-        connection = connection.filter(|(of, _)| *of == generation);
-        let opened = match connection.take() {
-            Some((_, opened)) => Ok(opened),
-            None => schema::open_to_checkpoint(&shared.path),
-        };
-        match opened.and_then(|opened| Ok((move_some(&opened)?, opened))) {
-            Ok((left, opened)) => {
+        // A bug costs this connection and has the database opened again, not the thread without which the log grows for ever.
+        let moved = catch_unwind(AssertUnwindSafe(|| bite(shared, connection.take())));
+        match moved {
+            Ok(Ok((left, opened))) => {
                 if left > LONGEST_LOG {
                     shared.progress.rest.store(true, Ordering::Release);
                 }
-                connection = Some((generation, opened));
+                connection = Some(opened);
             }
-            Err(error) => {
-                tracing::error!(code = code(&error), "the log of the inbox cannot be moved: look at its disk");
+            failed => {
+                let code = failed.ok().and_then(Result::err).map_or(-1, |error| code(&error));
+                tracing::error!(code, "the log of the inbox cannot be moved: look at its disk");
                 shared.progress.failed.store(true, Ordering::Release);
             }
         }
     }
+}
+
+/// A connection, and the generation of the database that it was opened in.
+type Connected = (u64, Connection);
+
+/// One move. Returns the bytes of the log.
+fn bite(shared: &Shared, connection: Option<Connected>) -> rusqlite::Result<(u64, Connected)> {
+    // After a failure everybody opens the database again.
+    let generation = shared.generation();
+    let connection = match connection.filter(|(of, _)| *of == generation) {
+        Some((_, opened)) => opened,
+        None => schema::open_to_checkpoint(&shared.path)?,
+    };
+    Ok((move_some(&connection)?, (generation, connection)))
 }
 
 /// Moves what no reader needs any more, without making anybody wait. Returns the bytes of the log.

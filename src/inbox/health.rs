@@ -1,14 +1,19 @@
-//! Whether the inbox takes callbacks, for everybody to read without a lock.
+//! Whether the inbox takes callbacks, for everybody to read without a lock, and the sentence about it for operators.
 //!
-//! The writer says so; nobody else does, but for the end.
+//! The writer says so; nobody else does, but for the beginning and the end.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entry::Unavailable;
 
 /// The last word of the writer.
 #[derive(Default)]
-pub(super) struct Health(AtomicU8);
+pub(super) struct Health {
+    state: AtomicU8,
+    /// What to do, where more is known than the state says. Read when an operator asks, never by a callback.
+    sentence: Mutex<Option<Arc<str>>>,
+}
 
 impl Health {
     pub(super) fn set(&self, state: Result<(), Unavailable>) {
@@ -19,16 +24,31 @@ impl Health {
             Err(Unavailable::Failed) => 3,
             Err(Unavailable::Closed) => 4,
         };
-        self.0.store(number, Ordering::Release);
+        self.state.store(number, Ordering::Release);
     }
 
     pub(super) fn check(&self) -> Result<(), Unavailable> {
-        Err(match self.0.load(Ordering::Acquire) {
+        Err(match self.state.load(Ordering::Acquire) {
             0 => return Ok(()),
             1 => Unavailable::Full,
             2 => Unavailable::Busy,
             3 => Unavailable::Failed,
             _ => Unavailable::Closed,
         })
+    }
+
+    /// Remembers what to do. Returns whether that is news.
+    pub(super) fn explain(&self, sentence: Option<&str>) -> bool {
+        let mut known = self.sentence.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = known.as_deref() != sentence;
+        if is_news {
+            *known = sentence.map(Into::into);
+        }
+        is_news
+    }
+
+    /// What to do, where more is known than the state says.
+    pub(super) fn sentence(&self) -> Option<Arc<str>> {
+        self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::obstacle::Obstacle;
 use crate::config::InboxKey;
 use crate::secret::Secret;
 
@@ -18,8 +19,8 @@ const LEAST: usize = 32;
 /// Finds the key, or makes its file when there is no database yet.
 ///
 /// # Errors
-/// One sentence that says what to do.
-pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, String> {
+/// Why there is none, and what to do.
+pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, Obstacle> {
     let path = match key {
         InboxKey::Given(secret) => return Ok(secret.clone()),
         InboxKey::File(path) => path,
@@ -30,21 +31,27 @@ pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, Stri
             let text = Zeroizing::new(text);
             let key = text.trim_ascii();
             if key.len() < LEAST {
-                return Err(format!(
+                return Err(Obstacle::mistake(format!(
                     "the inbox key file {shown} holds fewer than {LEAST} bytes: restore it from a backup"
-                ));
+                )));
             }
             Ok(Secret::new(key))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(format!("the inbox key file {shown} cannot be read ({}): let the gateway read it", error.kind()))
+            let kind = error.kind();
+            Err(Obstacle::trouble(format!(
+                "the inbox key file {shown} cannot be read ({kind}): let the gateway read it"
+            )))
         }
-        Err(_) if database_exists => Err(format!(
-            "the inbox key file {shown} is missing and the database is encrypted with it: restore it from a backup, or move \
-             the database away to begin an empty one"
-        )),
+        Err(_) if database_exists => Err(Obstacle::mistake(format!(
+            "the inbox key file {shown} is missing and the database is encrypted with it: restore it from a backup, or \
+             move the database away to begin an empty one"
+        ))),
         Err(_) => create(path).map_err(|error| {
-            format!("the inbox key file {shown} cannot be made ({}): let the gateway write its directory", error.kind())
+            let kind = error.kind();
+            let sentence =
+                format!("the inbox key file {shown} cannot be made ({kind}): let the gateway write its directory");
+            Obstacle::of_files(&error, sentence)
         }),
     }
 }

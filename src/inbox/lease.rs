@@ -22,8 +22,15 @@ pub(super) const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The leases of all receivers.
 pub(super) struct Desk {
-    /// Receivers come from the configuration, so their number is bounded.
-    receivers: Mutex<HashMap<Arc<str>, Arc<Counter>>>,
+    receivers: Mutex<Receivers>,
+}
+
+#[derive(Default)]
+struct Receivers {
+    /// They come from the configuration, so their number is bounded.
+    counters: HashMap<Arc<str>, Arc<Counter>>,
+    /// The store is away.
+    closed: bool,
 }
 
 /// The leases of one receiver.
@@ -61,30 +68,31 @@ impl Desk {
     /// The counter of a receiver, made when it is new.
     pub(super) fn counter(&self, receiver: &str) -> Arc<Counter> {
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = receivers.get(receiver) {
+        if let Some(counter) = receivers.counters.get(receiver) {
             return counter.clone();
         }
-        let due =
-            Due { leased: HashSet::new(), bytes: 0, waits_for_room: false, maybe: true, next_ms: None, closed: false };
+        let closed = receivers.closed;
+        let due = Due { leased: HashSet::new(), bytes: 0, waits_for_room: false, maybe: true, next_ms: None, closed };
         let name: Arc<str> = receiver.into();
         let counter = Arc::new(Counter { name: name.clone(), state: Mutex::new(due), changed: Notify::new() });
-        receivers.insert(name, counter.clone());
+        receivers.counters.insert(name, counter.clone());
         counter
     }
 
     /// Nothing can be leased until [`Desk::reopen`].
     pub(super) fn close(&self) {
-        self.each(|due| due.closed = true);
+        self.change(true, |due| due.closed = true);
     }
 
     /// The store is there again, and may hold anything.
     pub(super) fn reopen(&self) {
-        self.each(|due| (due.closed, due.maybe) = (false, true));
+        self.change(false, |due| (due.closed, due.maybe) = (false, true));
     }
 
-    fn each(&self, change: impl Fn(&mut Due)) {
-        let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
-        for counter in receivers.values() {
+    fn change(&self, closed: bool, change: impl Fn(&mut Due)) {
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        receivers.closed = closed;
+        for counter in receivers.counters.values() {
             counter.change(&change);
         }
     }

@@ -7,12 +7,15 @@ mod checkpoint;
 mod disk;
 mod entry;
 mod filter;
+mod header;
 mod health;
+mod home;
 mod id;
 mod key;
 mod lease;
 mod list;
 mod marks;
+mod obstacle;
 mod opening;
 mod pace;
 mod place;
@@ -23,11 +26,11 @@ mod recovery;
 mod room;
 mod schema;
 mod shared;
+mod start;
 mod store;
 mod vault;
 mod writer;
 
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -37,7 +40,7 @@ use tokio::sync::oneshot;
 pub use entry::{Appended, Ids, Kind, Leased, NewCallback, Settlement, Unavailable};
 pub use filter::{Batch, Filter, Listed, ListedDelivery, Pace, Shown, State};
 pub use id::{EntryId, NotAnEntryId};
-pub use opening::OpenError;
+pub use start::OpenError;
 
 use crate::clock;
 use crate::config;
@@ -49,28 +52,28 @@ use vault::{Tagged, Vault};
 
 /// The inbox, as a handle. Its threads end with [`Inbox::close`], or when the last handle is dropped.
 #[derive(Clone)]
-pub struct Inbox(Arc<Open>);
+pub struct Inbox(Arc<Threads>);
 
-/// The parts of an open inbox.
-struct Open {
-    vault: Arc<Vault>,
+/// The threads of an inbox, and what they share. They run also while it cannot be opened.
+struct Threads {
     shared: Arc<Shared>,
     /// Leases.
     deliveries: Reader,
     /// Answers operators.
     operators: Reader,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Locked as long as this lives, so that no other gateway uses the same database.
-    _lock: File,
 }
 
 impl Inbox {
     /// Makes or opens the database, checks the key, migrates forward, starts the threads. Blocking.
     ///
+    /// While a disk, a lock, rights or damage stand in the way there is an inbox all the same: it takes nothing,
+    /// [`Inbox::check`] says why, and it is tried again every few seconds until it opens.
+    ///
     /// # Errors
-    /// One sentence that says what to do.
+    /// One sentence that says what to do, when the configuration means a database or a key that cannot be ours.
     pub fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Self, OpenError> {
-        opening::open(rules, receivers, metrics).map(|open| Self(Arc::new(open)))
+        start::start(rules, receivers, metrics).map(|threads| Self(Arc::new(threads)))
     }
 
     /// Keeps a callback. Returns once its bytes are synced.
@@ -78,7 +81,7 @@ impl Inbox {
     /// # Errors
     /// Nothing is acknowledged then, and it may be tried again.
     pub async fn append(&self, callback: NewCallback) -> Result<Appended, Unavailable> {
-        let vault = &self.0.vault;
+        let vault = self.vault()?;
         let NewCallback { source, receivers, kind, body, ids, received_ms } = callback;
         let id = vault.next_id().ok_or(Unavailable::Failed)?;
         // Sealed here, in the thread of whoever brings it, so that the writer only writes.
@@ -113,7 +116,7 @@ impl Inbox {
         reason: &'static str,
         most: usize,
     ) -> Result<(), Unavailable> {
-        let vault = &self.0.vault;
+        let vault = self.vault()?;
         let id = vault.next_id().ok_or(Unavailable::Failed)?;
         let sealed = vault.seal(id, source, &body);
         let (received_ms, bytes) = (clock::wall_millis(), body.len());
@@ -130,7 +133,7 @@ impl Inbox {
             return Err(why);
         }
         let counter = self.0.shared.desk.counter(receiver);
-        let (vault, shared) = (self.0.vault.clone(), self.0.shared.clone());
+        let (vault, shared) = (self.vault()?.clone(), self.0.shared.clone());
         let asked = counter.clone();
         let leased = self.0.deliveries.ask(move |connection| {
             let candidates = list::lease(connection, &asked, most, clock::wall_millis())?;
@@ -185,12 +188,18 @@ impl Inbox {
         self.0.shared.health.check()
     }
 
+    /// What an operator is to do while [`Inbox::check`] refuses: one sentence.
+    pub fn advice(&self) -> Option<String> {
+        let why = self.check().err()?;
+        Some(self.0.shared.health.sentence().map_or_else(|| why.to_string(), |sentence| (*sentence).to_owned()))
+    }
+
     /// At most `most` entries that fit, in the order of their ids, after `after`.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn list(&self, filter: Filter, after: Option<EntryId>, most: usize) -> Result<Vec<Listed>, Unavailable> {
-        let vault = self.0.vault.clone();
+        let vault = self.vault()?.clone();
         self.0.operators.ask(move |connection| list::list(connection, &vault, &filter, after, most)).await
     }
 
@@ -199,7 +208,7 @@ impl Inbox {
     /// # Errors
     /// When the database cannot be read.
     pub async fn show(&self, id: EntryId) -> Result<Option<Shown>, Unavailable> {
-        let vault = self.0.vault.clone();
+        let vault = self.vault()?.clone();
         let shown = move |connection: &rusqlite::Connection| {
             Ok(list::show(connection, &vault, id)?.map(|(listed, sealed)| {
                 let opened = sealed.and_then(|sealed| vault.open(id, &listed.source, sealed).ok());
@@ -272,6 +281,12 @@ impl Inbox {
         self.0.close();
     }
 
+    /// Seals and opens, since the database was open for the first time.
+    fn vault(&self) -> Result<&Arc<Vault>, Unavailable> {
+        let shared = &self.0.shared;
+        shared.vault.get().ok_or_else(|| shared.health.check().err().unwrap_or(Unavailable::Failed))
+    }
+
     async fn ids(&self, filter: Filter, after: Option<EntryId>, most: usize) -> Result<Vec<EntryId>, Unavailable> {
         Ok(self.list(filter, after, most).await?.into_iter().map(|listed| listed.id).collect())
     }
@@ -279,12 +294,15 @@ impl Inbox {
     async fn write<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, Unavailable> {
         let (answer, answered) = oneshot::channel();
         self.0.shared.queue.push(job(answer))?;
-        // The writer answers everybody; it is gone only when it was closed.
-        answered.await.unwrap_or(Err(Unavailable::Closed))
+        // The writer answers everybody but those whose job met a bug, or the end.
+        answered.await.unwrap_or_else(|_| match self.0.shared.queue.is_closed() {
+            true => Err(Unavailable::Closed),
+            false => Err(Unavailable::Failed),
+        })
     }
 }
 
-impl Open {
+impl Threads {
     fn close(&self) {
         self.shared.queue.close();
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -297,7 +315,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.close();
     }

@@ -205,6 +205,11 @@ impl Queue {
         jobs.into_iter().for_each(|job| job.refuse(Unavailable::Closed));
     }
 
+    /// Whether nothing more is taken.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// What is queued is still written; nothing more is taken.
     pub(super) fn close(&self) {
         self.lock().closed = true;

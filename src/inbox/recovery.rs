@@ -1,47 +1,14 @@
 //! Taking a database over: at the start, and after the disk has failed.
 //!
-//! Nothing is appended before the log is checkpointed whole, and no refusal leaves without a sentence that says what to do.
+//! Nothing is appended before the log is checkpointed whole. It never makes a database.
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, params};
 
 use super::census::Census;
 use super::marks::{self, Marks};
-use super::schema::Refused;
 use super::shared::code;
 use super::store::Store;
 use crate::clock;
-
-/// What a refusal means, and what to do.
-pub(super) fn sentence(refused: Refused) -> String {
-    match refused {
-        Refused::Foreign => "the file at inbox.path is not a database of the gateway: choose another path".to_owned(),
-        Refused::Newer(version) => format!(
-            "the database at inbox.path has version {version}, which a later gateway made: start that one, or move the database away"
-        ),
-        Refused::Sqlite(error) => match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => {
-                "the file at inbox.path is not a database: choose another path, or restore it from a backup".to_owned()
-            }
-            Some(ErrorCode::DatabaseCorrupt) => {
-                "the database at inbox.path is corrupt: move it away with its -wal and -shm files, \
-                and restore it from a backup or begin an empty one"
-                    .to_owned()
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                "the database at inbox.path is locked by another program: end that one".to_owned()
-            }
-            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                "the database at inbox.path cannot be opened for writing: let the gateway write it and its directory"
-                    .to_owned()
-            }
-            Some(ErrorCode::DiskFull) => "the disk of inbox.path is full: free space on it".to_owned(),
-            _ => format!(
-                "the database at inbox.path cannot be used (code {} of SQLite): look at its disk and its rights",
-                code(&error)
-            ),
-        },
-    }
-}
 
 /// Makes everything that can be read durable, then reads back what is kept in memory.
 ///
@@ -49,16 +16,13 @@ pub(super) fn sentence(refused: Refused) -> String {
 /// read. A checkpoint that truncates writes them anew, into the database, and syncs that.
 ///
 /// # Errors
-/// One sentence that says what to do.
-pub(super) fn take_over(connection: Connection) -> Result<Store, String> {
-    let take = || -> rusqlite::Result<(Marks, Census)> {
-        let blocked: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if blocked != 0 {
-            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
-        }
-        Ok((read_marks(&connection)?, Census::take(&connection)?))
-    };
-    let (marks, census) = take().map_err(|error| sentence(error.into()))?;
+/// What SQLite says.
+pub(super) fn take_over(connection: Connection) -> rusqlite::Result<Store> {
+    let blocked: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if blocked != 0 {
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+    }
+    let (marks, census) = (read_marks(&connection)?, Census::take(&connection)?);
     Ok(Store::new(connection, marks, census))
 }
 

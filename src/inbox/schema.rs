@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// Marks the file as ours: "AIRU".
-const APPLICATION_ID: i32 = 0x4149_5255;
+pub(super) const APPLICATION_ID: i32 = 0x4149_5255;
 
 /// Another process may hold the lock for a moment (an operator's shell); longer than this is a failure.
 const BUSY: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub(super) const PAGE: u32 = 8192;
 /// * `delivery_due` holds what may be leased and nothing else, so leasing is one range. A delivery that waits for the one
 ///   before it (state 1) is not in it.
 /// * `entry_delivered` holds what may be purged and nothing else.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
     CREATE TABLE entry (

@@ -3,22 +3,22 @@
 //! It holds their meeting places and does nothing itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::health::Health;
 use super::lease::Desk;
-use super::place::Place;
 use super::progress::Progress;
 use super::queue::Queue;
+use super::vault::Vault;
 use crate::metrics::Metrics;
 
 /// One of each; a lock of its own in each.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
-    /// The file that was opened under it.
-    pub(super) place: Place,
+    /// Since the database was open for the first time.
+    pub(super) vault: OnceLock<Arc<Vault>>,
     /// How long a delivered entry is kept.
     pub(super) retain: Duration,
     /// Most bytes in use.

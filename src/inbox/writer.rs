@@ -1,8 +1,9 @@
 //! The one thread that writes: it takes whatever is queued, commits it with one sync, and then answers everybody.
 //!
 //! Nobody is told that something is on disk before the commit has returned. After a failure the handle is closed and never
-//! synced again.
+//! synced again. While there is no database to write, this thread tries to open it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use super::checkpoint;
 use super::disk;
 use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
-use super::place::{Displaced, Place};
+use super::home::Home;
 use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
@@ -24,8 +25,6 @@ use crate::clock;
 
 /// How often the writer looks after what nobody asks for: purging, series, a disk that was full.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// First and longest wait before the database is opened again after a failure.
-const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Most entries that are purged in one transaction: some milliseconds of work.
 const PURGE: usize = 256;
 
@@ -40,11 +39,10 @@ enum Outcome {
 /// The writer thread's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// `None` after a failure.
+    home: Home,
+    /// `None` after a failure, and before that.
     store: Option<Store>,
     mover: Option<JoinHandle<()>>,
-    reopen_after: Duration,
-    reopen_at: clock::Instant,
     upkeep_at: clock::Instant,
     room: Room,
     /// There may be more to purge.
@@ -54,35 +52,44 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, store: Store, mover: JoinHandle<()>) -> Self {
-        let now = clock::now();
+    /// `store` is what the first try to open it has come to; callbacks are taken, or not, from here on.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        home: Home,
+        store: Result<Store, Unavailable>,
+        mover: JoinHandle<()>,
+    ) -> Self {
         let room = Room::new(shared.max_bytes);
-        let (reopen_after, mover) = (REOPEN.0, Some(mover));
-        Self {
-            shared,
-            store: Some(store),
-            mover,
-            reopen_after,
-            reopen_at: now,
-            upkeep_at: now,
-            room,
-            purging: false,
-            sources: Vec::new(),
-        }
+        let (mover, upkeep_at) = (Some(mover), clock::now());
+        let mut writer =
+            Self { shared, home, store: None, mover, upkeep_at, room, purging: false, sources: Vec::new() };
+        writer.resume(store);
+        writer
     }
 
     /// Until the queue is closed and empty.
     pub(super) fn run(mut self) {
+        // A bug costs the jobs at hand and a new look at the database, not the thread that everybody asks.
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            tracing::error!(
+                "the writer of the inbox met a bug: what was at hand is refused, the database is opened again"
+            );
+            self.fail(Unavailable::Failed);
+        }
+        self.end();
+    }
+
+    fn work(&mut self) {
         loop {
             let now = clock::now();
-            if self.store.is_none() && now >= self.reopen_at {
-                self.reopen();
+            if self.store.is_none() && now >= self.home.try_at() {
+                self.open();
             }
             if now >= self.upkeep_at {
                 self.upkeep_at = now + UPKEEP;
                 self.keep_up();
             }
-            let until = if self.store.is_none() { self.reopen_at.min(self.upkeep_at) } else { self.upkeep_at };
+            let until = if self.store.is_none() { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
             let patience = match self.purging {
                 true => Duration::ZERO,
                 false => until.saturating_duration_since(clock::now()),
@@ -90,11 +97,10 @@ impl Writer {
             match self.shared.queue.take(patience) {
                 Next::Write(jobs) if jobs.is_empty() && !self.purging => {}
                 Next::Write(jobs) => self.write(jobs),
-                Next::End => break,
+                Next::End => return,
             }
             self.move_the_rest();
         }
-        self.end();
     }
 
     fn end(&mut self) {
@@ -127,12 +133,12 @@ impl Writer {
         };
         match commit(store, &jobs, &purge, &mut self.room, now_ms) {
             // What is in a file without a name is not found at the next start, so it was not kept.
-            Ok(_) if self.shared.place.check().is_err() => {
-                tracing::error!("{}", Place::SENTENCE);
-                self.fail();
+            Ok(_) if self.home.check(&self.shared).is_err() => {
+                self.fail(Unavailable::Failed);
                 jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
             }
             Ok((outcomes, effects)) => {
+                self.home.worked();
                 // An empty one has nothing to sync.
                 if !jobs.is_empty() || effects.purged > 0 {
                     self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
@@ -173,12 +179,15 @@ impl Writer {
             }
         }
         tracing::error!(code = code(error), "the inbox cannot be written: look at its disk and at this code of SQLite");
-        self.fail();
+        self.fail(Unavailable::Failed);
         Unavailable::Failed
     }
 
     fn health(&self, state: Result<(), Unavailable>) {
         self.shared.health.set(state);
+        if state.is_ok() {
+            self.shared.health.explain(None);
+        }
         self.shared.metrics.callbacks.inbox_up.set(i64::from(state.is_ok()));
     }
 
@@ -199,32 +208,33 @@ impl Writer {
     }
 
     /// The handle is never used again: pages whose sync failed may look clean, so another sync would lie.
-    fn fail(&mut self) {
+    fn fail(&mut self, why: Unavailable) {
         self.store = None;
         self.purging = false;
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
-        self.health(Err(Unavailable::Failed));
+        self.health(Err(why));
         self.shared.desk.close();
-        self.reopen_at = clock::now() + self.reopen_after;
-        self.reopen_after = (self.reopen_after * 2).min(REOPEN.1);
+        self.home.put_off();
     }
 
-    fn reopen(&mut self) {
-        // Before anything is opened, or an empty database would be made in its place.
-        let is_there = self.shared.place.check().map_err(|Displaced| Place::SENTENCE.to_owned());
-        let opened = is_there.and_then(|()| schema::open(&self.shared.path).map_err(recovery::sentence));
-        match opened.and_then(recovery::take_over) {
+    fn open(&mut self) {
+        let opened = self.home.open(&self.shared);
+        let is_open = opened.is_ok();
+        self.resume(opened);
+        if is_open {
+            tracing::info!("the inbox takes callbacks again");
+        }
+    }
+
+    /// Goes on with this database, or without one.
+    fn resume(&mut self, opened: Result<Store, Unavailable>) {
+        match opened {
             Ok(store) => {
                 self.store = Some(store);
-                self.reopen_after = REOPEN.0;
                 self.health(Ok(()));
                 self.shared.desk.reopen();
-                tracing::info!("the inbox takes callbacks again");
             }
-            Err(sentence) => {
-                tracing::error!("{sentence}");
-                self.fail();
-            }
+            Err(why) => self.fail(why),
         }
     }
 
@@ -232,7 +242,7 @@ impl Writer {
     fn move_the_rest(&mut self) {
         let Some(store) = &self.store else { return };
         if self.shared.progress.has_failed() {
-            self.fail();
+            self.fail(Unavailable::Failed);
         } else if self.shared.progress.wants_the_rest_moved()
             && let Err(error) = checkpoint::move_some(&store.connection)
         {
@@ -254,7 +264,6 @@ impl Writer {
         self.room.look(used);
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.inbox_bytes.set(number(used));
-        callbacks.inbox_max_bytes.set(number(self.shared.max_bytes));
         let now_ms = clock::wall_millis();
         for counted in store.census.read(&store.connection)? {
             let receiver = store.text(counted.receiver)?;
@@ -285,7 +294,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// After a bug nobody waits for a thread that has ended.
+    /// After a bug that nothing helped against nobody waits for a thread that has ended.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

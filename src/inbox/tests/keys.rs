@@ -41,15 +41,6 @@ async fn a_key_file_is_made_once_and_never_beside_a_database() {
 }
 
 #[tokio::test]
-async fn two_gateways_never_share_a_database() {
-    let folder = Folder::new("lock");
-    let inbox = folder.open();
-    assert!(refusal(&folder).contains("another gateway"));
-    drop(inbox);
-    folder.open();
-}
-
-#[tokio::test]
 async fn nothing_of_a_callback_is_plain_on_disk() {
     let folder = Folder::new("plain");
     let inbox = folder.open();

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 mod deliveries;
 mod failures;
 mod keys;
+mod late;
 mod operating;
 mod purging;
 
@@ -85,6 +86,16 @@ async fn store(inbox: &Inbox, callback: NewCallback) -> EntryId {
 async fn bodies(inbox: &Inbox, receiver: &str) -> Vec<String> {
     let leased = inbox.lease(receiver, 100).await.expect("leases");
     leased.iter().map(|leased| String::from_utf8_lossy(&leased.body).into_owned()).collect()
+}
+
+/// Appends until it is taken, as the platform would, and returns how often it was refused.
+async fn append_until_taken(inbox: &Inbox, body: &str) -> usize {
+    let mut refused = 0;
+    while inbox.append(callback(body)).await.is_err() {
+        refused += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    refused
 }
 
 /// Leases one delivery and settles it.

@@ -154,10 +154,10 @@ fn sections_that_need_each_other_come_together() {
     );
     let unused = "receiver \"books\" is named by no source, so it gets nothing; name it, or remove it";
     warned(&text(receiver).replace("[inbound]\n", ""), &format!("line 7: {unused}"));
-    warned(
-        &format!("{}[inbox]\n", good_source("mode = \"relay\"")),
-        "line 16: [inbox] has no effect, because no source stores; remove it",
-    );
+    for alone in [format!("{}[inbox]\n", good_source("mode = \"relay\"")), text("[inbox]").replace("[inbound]\n", "")] {
+        let config = parse(&alone).expect("a configuration");
+        assert_eq!((config.inbox.is_some(), config.warnings), (true, Vec::new()), "an inbox of its own");
+    }
     let why = "and the platform gets one answer, so it needs exactly one receiver, not";
     for (receivers, count) in [("[]", 0), ("[\"books\", \"more\"]", 2)] {
         let text = good_source("mode = \"relay\"").replace("[\"books\"]", receivers)

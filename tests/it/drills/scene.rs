@@ -75,14 +75,14 @@ impl Scene {
         let setup = Setup { account: account.into(), more, env, folder: Some(folder.clone()), ..Setup::default() };
         let gateway = setup.start(&platform).ready();
         // The writer has looked once: what it shows is there.
-        gateway.until(|gateway| gateway.metric("inbox_max_bytes") > 0.0);
+        gateway.until(|gateway| gateway.metric("inbox_bytes") > 0.0);
         Self { platform, receiver, gateway, folder, setup, runs: true }
     }
 
     /// Starts it anew in its folder.
     pub(super) fn restart(&mut self) {
         self.gateway = self.setup.start(&self.platform).ready();
-        self.gateway.until(|gateway| gateway.metric("inbox_max_bytes") > 0.0);
+        self.gateway.until(|gateway| gateway.metric("inbox_bytes") > 0.0);
         self.runs = true;
     }
 

@@ -1,40 +1,17 @@
 //! The disk is full: nothing is acknowledged that is not kept, and callbacks are taken again when there is space.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use airudder_gateway::clock;
 
 use super::load::Load;
 use super::scene::Scene;
-
-/// A file system of its own in memory. It is gone when dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// `None` when this user may not mount anything.
-    fn try_new(folder: PathBuf, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(&folder);
-        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(folder))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
+use crate::support::mounted::Mounted;
 
 #[test]
 fn a_full_disk_refuses_callbacks_until_there_is_space_again() {
     let scene = Scene::new();
-    let Some(_mounted) = Mounted::try_new(scene.data(), "12m") else {
-        println!("SKIPPED: mounting a tmpfs of its own needs root");
-        return;
-    };
+    let Some(_mounted) = Mounted::try_new(scene.data(), "12m") else { return };
     let ballast = scene.data().join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).expect("it fits");
     let mut gateway = scene.start();
@@ -61,10 +38,7 @@ fn a_full_disk_refuses_callbacks_until_there_is_space_again() {
 fn a_disk_that_the_log_has_filled_needs_nobody_to_free_space() {
     let scene = Scene::new();
     // Room for what is stored, and not for the log of what is done to it.
-    let Some(_mounted) = Mounted::try_new(scene.data(), "6m") else {
-        println!("SKIPPED: mounting a tmpfs of its own needs root");
-        return;
-    };
+    let Some(_mounted) = Mounted::try_new(scene.data(), "6m") else { return };
     let gateway = scene.start();
     let load = Load::start(gateway.inbound.expect("it listens"), "log");
     load.until_acknowledged(60);

@@ -22,7 +22,11 @@ fn an_inbox_that_cannot_write_says_so_on_every_page_that_would() {
     let mut platform = Client::connect(gateway.inbound.expect("callbacks are configured"));
     assert_eq!(platform.post(PATH, r#"{"call_id":"call-4"}"#).status, 503);
     let ready = ask(&gateway, "GET", "/readyz/inbound", "", "");
-    assert_eq!((ready.status, ready.json()), (503, json!({"ready": false, "reason": "failed"})));
+    let page = ready.json();
+    assert_eq!((ready.status, &page["ready"], &page["reason"]), (503, &json!(false), &json!("failed")));
+    // At first only that it fails; once it was tried again, why.
+    let message = page["message"].as_str().expect("a sentence");
+    assert!(message.contains("see the log") || message.contains("locked by another program"), "{message}");
     let question = r#"{"state":"waiting"}"#;
     for path in ["/inbox/purge", "/inbox/redrive"] {
         let answer = ask(&gateway, "POST", path, "Content-Type: application/json\r\n", question);

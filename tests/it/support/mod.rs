@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
 pub(crate) mod identity;
+pub(crate) mod mounted;
 mod output;
 pub(crate) mod platform;
 pub(crate) mod random;

@@ -1,0 +1,57 @@
+//! Whose file it is, by its first bytes: found out before a key is looked for, and without opening anything as a database.
+//!
+//! What it lets pass may still turn out to be wrong; what it refuses is.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::obstacle::Obstacle;
+use super::schema::{APPLICATION_ID, MIGRATIONS, Refused};
+
+/// The header of a database: <https://www.sqlite.org/fileformat2.html#the_database_header>.
+const LENGTH: usize = 100;
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const USER_VERSION: usize = 60;
+const APPLICATION: usize = 68;
+
+/// Refuses a file that somebody else, or a later gateway, has made. One without a header of a database is damage if it
+/// `was_ours`. Nothing there, or a database that was just begun, passes.
+///
+/// # Errors
+/// A mistake, or what the disk says.
+pub(super) fn check(path: &Path, was_ours: bool) -> Result<(), Obstacle> {
+    let header = read(path).map_err(|error| {
+        let kind = error.kind();
+        Obstacle::of_files(
+            &error,
+            format!("the database at inbox.path cannot be read ({kind}): let the gateway read it"),
+        )
+    })?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    if header.len() < LENGTH || !header.starts_with(MAGIC) {
+        return Err(Obstacle::no_database(was_ours));
+    }
+    let number = |at: usize| header[at..at + 4].iter().fold(0, |number, byte| number << 8 | i32::from(*byte));
+    match (number(APPLICATION), number(USER_VERSION)) {
+        // What a new one is to be stands in its log at first.
+        (0, 0) => Ok(()),
+        (APPLICATION_ID, version) if usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len()) => {
+            Ok(())
+        }
+        (APPLICATION_ID, version) => Err(Refused::Newer(version).into()),
+        _ => Err(Refused::Foreign.into()),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let mut header = Vec::with_capacity(LENGTH);
+    file.take(LENGTH as u64).read_to_end(&mut header)?;
+    Ok(header)
+}
