@@ -27,14 +27,14 @@ help:
 setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
-# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, and Prometheus
-# evaluates the alerts and the boards; none is a part of the gateway.
+# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, Chromium what the
+# pages for people are opened with, and Prometheus what evaluates the alerts; none is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
-
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
 	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
 
 # Prometheus and its tool, unpacked and not installed: its package would start a service.

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use callbacks::Callbacks;
 
-use crate::admin::{Access, Admin};
+use crate::admin::{Access, Admin, History, Looks};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::delivery::{Delivery, Stop};
@@ -29,6 +29,7 @@ use crate::http::listener::{Drain, Listener, Rules};
 use crate::inbox::Inbox;
 use crate::limit::{AccountLimits, Budget, ProgramLimits};
 use crate::metrics::Metrics;
+use crate::metrics::recent::{Failure, Half};
 use crate::outbound::Outbound;
 use crate::outbound::account::{Account, Sealing};
 use crate::outbound::record::CallSeries;
@@ -51,6 +52,7 @@ pub(crate) struct Gateway {
     /// As long as there is an inbox, also without a listener: what waits in it is delivered.
     delivery: Option<Delivery>,
     upkeep: Upkeep,
+    looks: Looks,
     drain: Drain,
     grace: Duration,
 }
@@ -95,12 +97,15 @@ impl Gateway {
         let delivery = inbox.as_ref().zip(config.inbox.as_ref());
         let delivery = delivery.map(|(inbox, rules)| Delivery::new(&config.receivers, rules.retain, inbox, &metrics));
         let callbacks = Callbacks::try_new(config, &ciphers, inbox.as_ref(), &metrics, &drain)?;
+        let history = History::new();
+        let looks = Looks { metrics: metrics.clone(), history: history.clone() };
         let admin = Admin {
             metrics: metrics.clone(),
             tokens: accounts.iter().map(|account| (account.name.clone(), account.cloud.clone())).collect(),
             inbound: config.inbound.is_some(),
             inbox: inbox.clone(),
             access: Access::new(&config.admin),
+            history: history.clone(),
         };
         let routes = Routes::try_new(&config.operations).map_err(StartError)?;
         let counts = metrics.call_counts(callers(config), routes.names().chain(["-"]));
@@ -137,6 +142,7 @@ impl Gateway {
             inbox,
             delivery,
             upkeep: Upkeep { accounts },
+            looks,
             drain,
             grace: rules.grace,
         })
@@ -164,6 +170,7 @@ impl Gateway {
         server.add_service(self.outbound);
         server.add_service(self.admin);
         server.add_service(background_service("upkeep", self.upkeep));
+        server.add_service(background_service("status", self.looks));
         if let Some(callbacks) = self.callbacks {
             server.add_service(callbacks.listener);
             server.add_service(background_service("inbound upkeep", callbacks.upkeep));
@@ -300,7 +307,14 @@ impl Observer for TokenObserver {
                 self.metrics.token_expiry.with_label_values(&[account, family]).set(ends as i64);
                 tracing::info!(account, family, generation, took_us, "token refreshed");
             }
-            Err(error) => tracing::warn!(account, family, reason = word, took_us, "login failed: {error}"),
+            Err(error) => {
+                let (half, fault) = (Half::Login, "platform");
+                self.metrics.recent.note(
+                    Failure { half, word, name: account, operation: "-", fault, status: 0, code: None },
+                    clock::wall_millis(),
+                );
+                tracing::warn!(account, family, reason = word, took_us, "login failed: {error}");
+            }
         }
     }
 

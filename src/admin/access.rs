@@ -1,7 +1,7 @@
-//! Who may look into the inbox, and who may change it.
+//! Who may look at the pages for operators, and who may change something there.
 //!
-//! Pages of the inbox show what people said on the telephone. With a token they are for whoever has it; without one they
-//! exist only on a loopback listener. It compares in constant time and never prints a token.
+//! The inbox shows what people said on the telephone, the status whose calls fail. With a token these pages are for whoever
+//! has it; without one they exist only on a loopback listener. It compares in constant time and never prints a token.
 
 use http::Method;
 
@@ -22,35 +22,68 @@ impl Access {
         Self { token: admin.token.clone(), local: admin.listen.ip().to_canonical().is_loopback() }
     }
 
-    /// Nothing when the request may see the pages of the inbox, and change something if it wants to.
+    /// Nothing when the request may see what is guarded, and change something if it wants to.
     pub(super) fn check(&self, request: &Request) -> Result<(), Page> {
         match &self.token {
-            Some(token) if bearer(request).is_some_and(|shown| Secret::new(shown) == *token) => {}
+            Some(token) if shown(request).is_some_and(|shown| shown == *token) => {}
             Some(_) => {
                 return Err(Page::message(
                     401,
-                    "This page asks for the token of [admin]: send it as Authorization: Bearer TOKEN.",
+                    "This page asks for the token of [admin]: send it as Authorization: Bearer TOKEN, or as the password \
+                     of any user.",
                 ));
             }
             // A name that is made to lead here lets a web page of somebody else ask as if it were ours (DNS rebinding).
             None if self.local && names_this_machine(request.header("host").unwrap_or_default()) => {}
             None => return Err(Page::message(404, super::PAGES)),
         }
-        if matches!(request.method, Method::GET | Method::HEAD) || is_meant(request) {
+        if matches!(request.method, Method::GET | Method::HEAD) {
             return Ok(());
         }
-        Err(Page::message(
-            415,
-            "Send this with Content-Type: application/json or with the header X-Gateway-Admin: 1, which a form of a web \
-             page cannot.",
-        ))
+        if !is_meant(request) {
+            return Err(Page::message(
+                415,
+                "Send this with Content-Type: application/json or with the header X-Gateway-Admin: 1, which a form of a \
+                 web page cannot.",
+            ));
+        }
+        if !is_from_here(request) {
+            return Err(Page::message(
+                403,
+                "A page of another origin sent this; change things from this gateway's own page.",
+            ));
+        }
+        Ok(())
     }
 }
 
-/// What `Authorization: Bearer …` shows; the scheme's case makes no difference (RFC 9110 section 11.1).
-fn bearer(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.header("authorization")?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_matches(' '))
+/// The token that a request shows: as a bearer's, or as the password that a browser asked a person for (RFC 7617). The
+/// scheme's case makes no difference (RFC 9110 section 11.1).
+fn shown(request: &Request) -> Option<Secret> {
+    let (scheme, value) = request.header("authorization")?.split_once(' ')?;
+    let value = value.trim_matches(' ');
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Secret::new(value));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = Secret::new(base64_simd::STANDARD.decode_to_vec(value).ok()?);
+    let after = pair.expose().iter().position(|byte| *byte == b':')? + 1;
+    Some(Secret::new(&pair.expose()[after..]))
+}
+
+/// Whether a browser that says where a request comes from says that it is our own page. Beside [`is_meant`], because a
+/// browser sends a password by itself.
+fn is_from_here(request: &Request) -> bool {
+    let of_site = request.header("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let host = request.header("host").unwrap_or_default();
+    let of_origin = !request.headers.contains_key("origin")
+        || request
+            .header("origin")
+            .and_then(|origin| origin.split_once("://"))
+            .is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host));
+    of_site && of_origin
 }
 
 /// Whether a `Host` can only mean this machine.
@@ -107,6 +140,11 @@ mod tests {
                 ("Bearer righ", 401),
                 ("Bearer", 401),
                 ("Basic right", 401),
+                ("Basic bWU6cmlnaHQ=", 200),
+                ("basic OnJpZ2h0", 200),
+                ("Basic cmlnaHQ=", 401),
+                ("Basic bWU6d3Jvbmc=", 401),
+                ("Basic bWU6cmlnaHQ", 401),
                 ("right", 401),
             ] {
                 assert_eq!(answered(&access, Method::GET, &[("authorization", value)]), status, "{value}");
@@ -149,6 +187,27 @@ mod tests {
             (("origin", "https://evil.example"), 415),
         ] {
             assert_eq!(answered(&access, Method::POST, &[host, header]), status, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_origin_changes_nothing_even_with_the_right_headers() {
+        let access = Access { token: None, local: true };
+        let (host, meant) = (("host", "localhost:9464"), ("x-gateway-admin", "1"));
+        for (header, status) in [
+            (("origin", "http://localhost:9464"), 200),
+            (("origin", "https://LOCALHOST:9464"), 200),
+            (("origin", "http://localhost"), 403),
+            (("origin", "http://localhost:9000"), 403),
+            (("origin", "https://evil.example"), 403),
+            (("origin", "null"), 403),
+            (("origin", ""), 403),
+            (("sec-fetch-site", "same-origin"), 200),
+            (("sec-fetch-site", "none"), 200),
+            (("sec-fetch-site", "same-site"), 403),
+            (("sec-fetch-site", "cross-site"), 403),
+        ] {
+            assert_eq!(answered(&access, Method::POST, &[host, meant, header]), status, "{header:?}");
         }
     }
 }

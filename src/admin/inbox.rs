@@ -8,9 +8,8 @@ use http::Method;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::page::{Page, Request};
+use super::page::{Page, Request, time};
 use super::question::Question;
-use crate::clock;
 use crate::inbox::{Batch, EntryId, Inbox, Listed, ListedDelivery, Unavailable};
 
 /// Answers a path below `/inbox`; `None` when there is no such page.
@@ -121,13 +120,6 @@ fn delivery(delivery: &ListedDelivery) -> Value {
         "last": last,
         "settled": settled_ms.map(time),
     })
-}
-
-/// A time as people and programs read it.
-fn time(millis: u64) -> String {
-    let mut text = String::with_capacity(24);
-    let _ = clock::write_rfc3339(millis, &mut text);
-    text
 }
 
 impl From<Unavailable> for Page {

@@ -1,13 +1,15 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, and the inbox for
-//! operators.
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, the status and the
+//! inbox for operators.
 //!
 //! It reads state; only the pages of the inbox change any, and only for who may. Readiness is per face, because a trouble of
 //! one never takes the other down.
 
 mod access;
+mod html;
 mod inbox;
 mod page;
 mod question;
+mod status;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use http::Method;
 use serde_json::json;
 
 pub(crate) use access::Access;
+pub(crate) use status::{History, Looks};
 
 use crate::http::head;
 use crate::http::listener::{After, App, HeaderFault};
@@ -26,8 +29,7 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str =
-    "Pages here: /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and where callbacks are stored /inbox.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and where callbacks are stored /inbox.";
 
 /// What operators may look at.
 pub(crate) struct Admin {
@@ -38,24 +40,32 @@ pub(crate) struct Admin {
     pub(crate) inbound: bool,
     /// Where callbacks are stored, if they are.
     pub(crate) inbox: Option<Inbox>,
-    /// Who may look into the inbox.
+    /// Who may look at the status and into the inbox.
     pub(crate) access: Access,
+    /// The last hour.
+    pub(crate) history: History,
 }
 
 impl Admin {
     /// Nothing when the request may be answered with its page; before its body is read.
     fn admit(&self, request: &Request) -> Result<(), Page> {
-        if is_of_inbox(&request.path) {
-            return self.access.check(request);
+        let is_document = is_document(&request.path);
+        let guarded = is_document || request.path == STATUS || is_of_inbox(&request.path);
+        if guarded {
+            let checked = self.access.check(request);
+            checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
         }
         match request.method {
             Method::GET | Method::HEAD => Ok(()),
+            _ if is_of_inbox(&request.path) => Ok(()),
             _ => Err(Page::only("GET, HEAD")),
         }
     }
 
     async fn page(&self, request: &Request) -> Page {
         match request.path.as_str() {
+            path if is_document(path) => html::status(),
+            STATUS => Page::json(200, &status::status(self)),
             "/metrics" => Page::written(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.encode()),
             "/livez" => Page::json(200, &json!({"live": true})),
             "/readyz" | "/readyz/outbound" => self.outbound(),
@@ -102,7 +112,15 @@ impl Admin {
     }
 }
 
-/// Whether a path is one of the pages that [`Access`] guards.
+/// What the status page draws.
+const STATUS: &str = "/status.json";
+
+/// Whether a path is a page for people, which a browser asks the token for.
+fn is_document(path: &str) -> bool {
+    matches!(path, "/" | "/status")
+}
+
+/// Whether a path is one of the pages of the inbox.
 fn is_of_inbox(path: &str) -> bool {
     path.strip_prefix("/inbox").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

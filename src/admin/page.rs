@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora_timeout::timeout;
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::http::head;
 use crate::http::response::ResponseHead;
 use crate::http::session::{BodyFault, Session};
@@ -88,7 +89,14 @@ pub(super) struct Page {
     body: Bytes,
     /// Methods that would have been answered, with 405.
     allow: &'static str,
+    /// How a token may be shown, with 401.
+    challenge: &'static str,
+    /// What a document may load and run; empty for everything that is none.
+    policy: &'static str,
 }
+
+/// How a browser asks a person for the token: as the password of any user (RFC 7617).
+const ASK_A_PERSON: &str = "Basic realm=\"airudder-gateway: the token is the password\", charset=\"UTF-8\"";
 
 impl Page {
     pub(super) fn json(status: u16, body: &Value) -> Self {
@@ -106,7 +114,17 @@ impl Page {
     }
 
     pub(super) fn written(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), allow: "" }
+        Self { status, content_type, body: body.into(), allow: "", challenge: "Bearer", policy: "" }
+    }
+
+    /// A page for people.
+    pub(super) fn document(text: &'static str, policy: &'static str) -> Self {
+        Self { policy, ..Self::written(200, "text/html; charset=utf-8", text) }
+    }
+
+    /// A browser asks a person, where this is 401.
+    pub(super) fn asking_a_person(self) -> Self {
+        Self { challenge: ASK_A_PERSON, ..self }
     }
 
     /// Another method is wanted.
@@ -134,8 +152,20 @@ impl Page {
             head.header(b"Allow", self.allow.as_bytes());
         }
         if status == StatusCode::UNAUTHORIZED {
-            head.header(b"WWW-Authenticate", b"Bearer");
+            head.header(b"WWW-Authenticate", self.challenge.as_bytes());
+        }
+        if !self.policy.is_empty() {
+            head.header(b"Content-Security-Policy", self.policy.as_bytes())
+                .header(b"X-Frame-Options", b"DENY")
+                .header(b"Referrer-Policy", b"same-origin");
         }
         session.answer(head, &self.body).await
     }
+}
+
+/// A time as people and programs read it: RFC 3339 in UTC. `millis`: since 1970-01-01 UTC.
+pub(super) fn time(millis: u64) -> String {
+    let mut text = String::with_capacity(24);
+    let _ = clock::write_rfc3339(millis, &mut text);
+    text
 }

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config;
 use crate::inbox::{Inbox, Leased, Settlement, Unavailable};
 use crate::metrics::Metrics;
+use crate::metrics::recent::{Failure, Half, Recent};
 
 /// How long to wait before the store is asked again after it failed, doubling up to the longest.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
@@ -45,6 +46,7 @@ struct Series {
     gone: IntCounter,
     buried: IntCounter,
     expired: IntCounter,
+    recent: Recent,
 }
 
 impl Lane {
@@ -68,6 +70,7 @@ impl Lane {
                 gone: dead(Outcome::Gone.word()),
                 buried: dead(Outcome::Buried.word()),
                 expired: dead(EXPIRED),
+                recent: metrics.recent.clone(),
             },
         }
     }
@@ -223,6 +226,20 @@ impl Lane {
             self.series.delivery_seconds.observe(age.as_secs_f64());
         }
         self.series.attempt_seconds.observe(took.as_secs_f64());
+        if ended.outcome != Outcome::Delivered {
+            self.series.recent.note(
+                Failure {
+                    half: Half::Delivery,
+                    word: ended.outcome.word(),
+                    name: self.receiver(),
+                    operation: "-",
+                    fault: "-",
+                    status: ended.status.unwrap_or(0),
+                    code: None,
+                },
+                clock::wall_millis(),
+            );
+        }
         tracing::info!(
             receiver = self.receiver(),
             source = &*leased.source,

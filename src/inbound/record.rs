@@ -9,6 +9,7 @@ use crate::clock::{self, Instant};
 use crate::inbox::Kind;
 use crate::log::{self, key};
 use crate::metrics::Metrics;
+use crate::metrics::recent::{Failure, Half};
 
 /// The source of what no path was known for.
 const NO_SOURCE: &str = "-";
@@ -56,6 +57,11 @@ impl Outcome {
             Self::RelayFailed => "relay_failed",
             Self::Refused => "refused",
         }
+    }
+
+    /// Whether the platform was told that it arrived.
+    fn is_taken(self) -> bool {
+        matches!(self, Self::Stored | Self::Untaken | Self::Duplicate | Self::Relayed)
     }
 }
 
@@ -112,6 +118,19 @@ impl Record<'_> {
         }
         if self.source == NO_SOURCE {
             return refusals.add(self.reason, status, clock::now());
+        }
+        if !self.outcome.is_taken() {
+            let word = if self.reason == "-" { outcome } else { self.reason };
+            let failure = Failure {
+                half: Half::Callback,
+                word,
+                name: self.source,
+                operation: "-",
+                fault: "-",
+                status,
+                code: None,
+            };
+            metrics.recent.note(failure, clock::wall_millis());
         }
         log::callback(|line| {
             line.word(key!("source"), self.source);

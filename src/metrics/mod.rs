@@ -9,6 +9,8 @@ mod calls;
 pub mod catalogue;
 mod declare;
 mod limits;
+pub mod recent;
+pub mod sums;
 
 use std::fmt;
 
@@ -17,6 +19,7 @@ use prometheus::{
 };
 
 use declare::Declare;
+use recent::Recent;
 
 pub use callbacks::Callbacks;
 pub use calls::CallCounts;
@@ -63,6 +66,8 @@ pub struct Metrics {
     pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
     pub callbacks: Callbacks,
+    /// The last failures, which are no series.
+    pub recent: Recent,
 }
 
 impl Metrics {
@@ -93,6 +98,7 @@ impl Metrics {
             log_dropped: declare.counter("log_lines_dropped_total")?,
             limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
+            recent: Recent::default(),
             registry: registry.clone(),
         };
         let build = declare.gauges("build_info")?;

@@ -16,6 +16,7 @@ use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
 use crate::metrics::Metrics;
+use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
 
 /// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
@@ -163,6 +164,20 @@ impl<'a> Record<'a> {
         metrics.call_seconds.observe(took.as_secs_f64());
         if let End::Refused(refusal) = end {
             metrics.refusals.with_label_values(&[refusal.word()]).inc();
+        }
+        if fault != Fault::None {
+            metrics.recent.note(
+                Failure {
+                    half: Half::Call,
+                    word: outcome,
+                    name: self.program,
+                    operation: self.operation,
+                    fault: fault.as_str(),
+                    status: self.status,
+                    code: self.platform_code,
+                },
+                clock::wall_millis(),
+            );
         }
         for (histogram, spent) in series.phases.iter().zip(self.phases) {
             if !spent.is_zero() {

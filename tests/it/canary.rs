@@ -80,13 +80,33 @@ impl Heard {
 
     /// Looks at every page, asked for with marks as well.
     fn pages(&mut self, gateway: &Gateway) {
-        let paths = ["/metrics", "/livez", "/readyz", "/readyz/outbound", "/readyz/inbound", "/nothing"];
+        let paths = [
+            "/metrics",
+            "/livez",
+            "/readyz",
+            "/readyz/outbound",
+            "/readyz/inbound",
+            "/nothing",
+            "/",
+            "/status",
+            "/status.json",
+            "/inbox",
+        ];
         for path in paths {
+            // As an operator on this machine, who is shown everything there is.
+            let answer =
+                Client::connect(gateway.admin).send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+            let body = String::from_utf8_lossy(&answer.body);
+            assert!(path != "/status.json" || body.contains("\"failures\":["), "{body}");
+            self.own.push((format!("the page {path} of an operator"), format!("{:?}\n{body}", answer.headers)));
             let marked = format!("{path}/{PHONE}?{OWN_TOKEN}");
             let headers = format!("Host: {PHONE}\r\nAuthorization: Token {OWN_TOKEN}\r\nX: {NAME}");
             for request in [
                 format!("GET {path} HTTP/1.1\r\n{headers}\r\n\r\n"),
                 format!("GET {marked} HTTP/1.1\r\n{headers}\r\n\r\n"),
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {PHONE}\r\nAuthorization: Basic {OWN_TOKEN}\r\n\r\n"
+                ),
                 format!("POST {marked} HTTP/1.1\r\n{headers}\r\nContent-Length: 4\r\n\r\n+628"),
                 format!("{PHONE} {marked}\r\n\r\n"),
                 format!("GET /{NAME}\0 HTTP/1.1\r\n{headers}\r\n\r\n"),

@@ -23,14 +23,16 @@ const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
     (&["aes", "cbc", "cipher", "sha2"], &["envelope"], "one place to review how bytes are sealed"),
     (
         &["base64_simd"],
-        &["config", "delivery", "envelope", "program"],
-        "sealed bodies are base64 text, and so are the secrets and the signatures of deliveries, and gateway tokens",
+        &["admin", "config", "delivery", "envelope", "program"],
+        "sealed bodies are base64 text, and so are the secrets and the signatures of deliveries, gateway tokens, what a \
+         browser shows as a password, and the digests that name a page's script",
     ),
     (&["rusqlite"], &["inbox"], "one place to review what is on disk, and when it is synced"),
     (
         &["ring"],
-        &["inbox", "delivery", "program", "http", "simulator"],
-        "ciphers at rest, the signatures of deliveries and of gateway tokens; the others name it as the provider of TLS",
+        &["admin", "inbox", "delivery", "program", "http", "simulator"],
+        "ciphers at rest, the signatures of deliveries and of gateway tokens, the digests that name a page's script; the \
+         others name it as the provider of TLS",
     ),
     (&["base64"], &["simulator"], "its tokens are base64 text, and it shows bytes as such; nothing is sealed with it"),
     (
@@ -118,7 +120,7 @@ fn sources() -> Vec<Source> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 walk(&path, root, found);
-            } else {
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
                 let name = path.strip_prefix(root).expect("below src").to_str().expect("a name");
                 found.push(Source::new(name, std::fs::read_to_string(&path).expect("text")));
             }

@@ -5,6 +5,7 @@ mod commands;
 mod letters;
 mod page;
 mod pages;
+mod status;
 mod trouble;
 
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! The neighbours of a test: the built gateway as a process of its own, and a client that sends exactly
 //! the bytes it is told. The platform is the simulator, in this process.
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
@@ -13,6 +14,7 @@ pub(crate) mod receiver;
 pub(crate) mod script;
 pub(crate) mod tools;
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
