@@ -7,6 +7,7 @@ SHELL := /bin/bash
 .PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
+TOOLS := target/tools
 
 # Values for checking the sample configurations, whose secrets are references to the environment.
 SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KEY=0123456789abcdef
@@ -26,14 +27,23 @@ help:
 setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
-# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, and
-# Chromium what the pages for people are opened with; none is a part of the gateway.
+# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, Chromium what the
+# pages for people are opened with, and Prometheus what evaluates the alerts; none is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
+	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
+
+# Prometheus and its tool, unpacked and not installed: its package would start a service.
+.PHONY: tools
+tools:
+	@command -v apt-get >/dev/null || { echo "Please install promtool and prometheus (there is no apt-get here)"; exit 1; }
+	@echo "== unpacking Debian's prometheus into $(TOOLS)"
+	@rm -rf $(TOOLS)/download; mkdir -p $(TOOLS)/download; run=; [ "$$(id -u)" = 0 ] || run=sudo; $$run apt-get update -qq
+	@cd $(TOOLS)/download && apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb .. && rm prometheus_*.deb
 
 .PHONY: install
 install:

@@ -14,6 +14,7 @@ mod connection;
 mod delivery;
 mod demo;
 mod drain;
+mod drills;
 mod durable;
 mod early;
 mod envelope;
