@@ -91,7 +91,7 @@ impl Traffic {
             get("crm", detail);
         }
         // Now and then, so that the rate rises in between and can fall again.
-        if round % 20 == 0 {
+        if round.is_multiple_of(20) {
             self.platform.fault(Fault::status(429));
             get("crm", detail);
         }
@@ -104,7 +104,7 @@ impl Traffic {
 
     fn callbacks(&self, number: u64) {
         let mut client = Client::connect(self.gateway.inbound.expect("it listens for callbacks"));
-        let status = if number % 2 == 0 { "finished" } else { "calling" };
+        let status = if number.is_multiple_of(2) { "finished" } else { "calling" };
         let body = format!(r#"{{"number":{number},"status":"{status}","details":[{{"call_id":"c-{number}"}}]}}"#);
         // The second is a repeat.
         for _ in 0..2 {
