@@ -28,7 +28,7 @@ setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
 # OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, Chromium what the
-# pages for people are opened with, and Prometheus what evaluates the alerts; none is a part of the gateway.
+# pages for people are opened with, and Prometheus what evaluates the alerts and the boards; none is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"

@@ -9,6 +9,7 @@ pub(crate) mod identity;
 pub(crate) mod mounted;
 mod output;
 pub(crate) mod platform;
+pub(crate) mod prometheus;
 pub(crate) mod random;
 pub(crate) mod receiver;
 pub(crate) mod script;
