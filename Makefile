@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers setup setup-test
+.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers bench-scrape setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
+	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
 
 # cmake builds zlib-ng, which pingora brings.
@@ -98,3 +99,8 @@ bench-acknowledge: setup
 bench-oracle: setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/oracle
+
+bench-scrape: setup
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory install PACKAGES="wrk"
+	cargo build --locked --release --bin airudder-gateway
+	benches/scrape
