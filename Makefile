@@ -62,10 +62,11 @@ demo: setup
 test: setup-test
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	cargo build --locked --bin airudder-gateway
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --all-features
+	cargo build --locked --bin airudder-gateway --all-features
 	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
-	cargo test --locked
+	cargo test --locked --all-features
 
 # The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs.
 test-crash: setup-test
