@@ -18,6 +18,7 @@ use super::progress::Progress;
 use super::queue::Queue;
 use super::reading::Reader;
 use super::shared::Shared;
+use super::store::number;
 use super::writer::Writer;
 use super::{Threads, checkpoint};
 use crate::config;
@@ -61,7 +62,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         generation: AtomicU64::new(0),
         metrics,
     });
-    declare(receivers, &shared.metrics);
+    declare(receivers, rules.max_bytes, &shared.metrics);
     let no_thread = |_| OpenError("the system starts no thread for the inbox: raise its limit of threads".to_owned());
     let deliveries = Reader::start("inbox-lease", shared.clone()).map_err(no_thread)?;
     let operators = Reader::start("inbox-list", shared.clone()).map_err(no_thread)?;
@@ -76,8 +77,10 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
 }
 
 /// Series that stand at zero are there from the start, so that an alert can rely on them.
-fn declare(receivers: &[String], metrics: &Metrics) {
+fn declare(receivers: &[String], max_bytes: u64, metrics: &Metrics) {
     let callbacks = &metrics.callbacks;
+    // Also while the database cannot be opened: it says that there is to be an inbox.
+    callbacks.inbox_max_bytes.set(number(max_bytes));
     for receiver in receivers {
         for state in [State::Waiting, State::Delivered, State::Dead] {
             callbacks.entries.with_label_values(&[receiver.as_str(), state.as_str()]).set(0);

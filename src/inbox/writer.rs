@@ -264,7 +264,6 @@ impl Writer {
         self.room.look(used);
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.inbox_bytes.set(number(used));
-        callbacks.inbox_max_bytes.set(number(self.shared.max_bytes));
         let now_ms = clock::wall_millis();
         for counted in store.census.read(&store.connection)? {
             let receiver = store.text(counted.receiver)?;

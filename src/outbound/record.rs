@@ -11,13 +11,13 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
-use crate::http::trace::TraceParent;
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
 use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
+use crate::trace::{self, CallSpan, TraceParent};
 
 /// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
 /// replaced, so that it always names a log line here.
@@ -215,6 +215,20 @@ impl<'a> Record<'a> {
             line.number(key!("deliver_us"), micros(Phase::Deliver));
             line.number(key!("total_us"), took.as_micros() as u64);
         });
+        if let Some(parent) = &self.trace {
+            let phases = PHASES.into_iter().zip(self.phases).filter(|(_, took)| !took.is_zero());
+            trace::call(parent, || CallSpan {
+                request_id: self.request_id.as_str(),
+                program: self.program,
+                account: self.account,
+                operation: self.operation,
+                status: self.status,
+                outcome,
+                fault: fault.as_str(),
+                took,
+                phases: phases.collect(),
+            });
+        }
     }
 }
 

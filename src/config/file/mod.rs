@@ -128,13 +128,14 @@ impl Section for Admin {
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) format: Option<Given<String>>,
+    pub(super) traces: Option<Given<String>>,
 }
 
 impl Section for Log {
     const TITLE: &'static str = "[log]";
 
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
-        Ok(Self { format: table.text("format")? })
+        Ok(Self { format: table.text("format")?, traces: table.text("traces")? })
     }
 }
 
