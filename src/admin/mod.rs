@@ -1,12 +1,13 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, the status and the
-//! inbox for operators.
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, the status, the
+//! inbox and the keys of calls for operators.
 //!
-//! It reads state; only the pages of the inbox change any, and only for who may. Readiness is per face, because a trouble of
+//! It reads state; only the pages of the inbox and of keys change any, and only for who may. Readiness is per face, because a trouble of
 //! one never takes the other down.
 
 mod access;
 mod html;
 mod inbox;
+mod keys;
 mod page;
 mod question;
 mod status;
@@ -29,7 +30,7 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and where callbacks are stored /inbox.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and with an [inbox] /inbox and /keys.";
 
 /// What operators may look at.
 pub(crate) struct Admin {
@@ -50,14 +51,14 @@ impl Admin {
     /// Nothing when the request may be answered with its page; before its body is read.
     fn admit(&self, request: &Request) -> Result<(), Page> {
         let is_document = is_document(&request.path);
-        let guarded = is_document || request.path == STATUS || is_of_inbox(&request.path);
+        let guarded = is_document || request.path == STATUS || operates(&request.path);
         if guarded {
             let checked = self.access.check(request);
             checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
         }
         match request.method {
             Method::GET | Method::HEAD => Ok(()),
-            _ if is_of_inbox(&request.path) => Ok(()),
+            _ if operates(&request.path) => Ok(()),
             _ => Err(Page::only("GET, HEAD")),
         }
     }
@@ -72,7 +73,8 @@ impl Admin {
             "/readyz/inbound" => self.inbound(),
             path => {
                 let page = match &self.inbox {
-                    Some(inbox) if is_of_inbox(path) => inbox::page(inbox, request).await,
+                    Some(inbox) if is_below("/inbox", path) => inbox::page(inbox, request).await,
+                    Some(inbox) if is_below("/keys", path) => keys::page(inbox, request).await,
                     _ => None,
                 };
                 page.unwrap_or_else(|| Page::message(404, PAGES))
@@ -120,9 +122,13 @@ fn is_document(path: &str) -> bool {
     matches!(path, "/" | "/status")
 }
 
-/// Whether a path is one of the pages of the inbox.
-fn is_of_inbox(path: &str) -> bool {
-    path.strip_prefix("/inbox").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a path is one of the pages of the inbox or of keys, which may change something.
+fn operates(path: &str) -> bool {
+    is_below("/inbox", path) || is_below("/keys", path)
+}
+
+fn is_below(top: &str, path: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl App for Admin {

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod demo;
 mod inbox;
+mod keys;
 mod run;
 mod simulate;
 
@@ -37,6 +38,8 @@ enum Command {
     },
     /// Look into the inbox of a running gateway, send again, remove.
     Inbox(Box<inbox::Args>),
+    /// Look at the idempotency keys that a running gateway keeps, and settle those whose call has no known end.
+    Keys(Box<keys::Args>),
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
     Simulate(Box<simulate::Args>),
     /// Show four calls against a simulated platform and the callback that follows, with what went over the wire.
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
         Command::Inbox(args) => inbox::inbox(&args),
+        Command::Keys(args) => keys::keys(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),
     }

@@ -11,7 +11,7 @@ use super::callbacks::{Callbacks, callbacks};
 use super::error::Fault;
 use super::file::{self, File};
 use super::network::{collide, is_loopback};
-use super::operation::{distinct_routes, operation};
+use super::operation::{distinct_routes, keys_are_kept, operation};
 use super::program::{distinct_credentials, program, signed, token_rules};
 use super::reference::Surroundings;
 use super::table::Given;
@@ -38,6 +38,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
     let Callbacks { inbound, sources, receivers, inbox } = callbacks(file, &accounts, around)?;
+    keys_are_kept(&file.operations, &operations, inbox.is_some())?;
     let admin = admin(file, inbox.is_some(), around)?;
     let listeners = [
         ("outbound", Some(outbound.listen)),

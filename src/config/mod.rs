@@ -312,4 +312,6 @@ pub struct OperationRule {
     pub headers: Vec<(http::HeaderName, Secret)>,
     /// How many calls of it each account may send; `None`: as many as come.
     pub limit: Option<Quota>,
+    /// Whether a POST of it is refused without an `Idempotency-Key`.
+    pub needs_key: bool,
 }

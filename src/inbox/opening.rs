@@ -16,7 +16,7 @@ use super::obstacle::Obstacle;
 use super::place::Place;
 use super::store::Store;
 use super::vault::{Epoch, KeyId, Keys, SALT, Vault};
-use super::{header, key, recovery, schema};
+use super::{header, key, keyed, recovery, schema};
 use crate::config;
 
 /// What is to be opened.
@@ -50,6 +50,8 @@ impl Opening {
         // Taken over before anything is written.
         let mut store = recovery::take_over(schema::open(path)?)?;
         let vault = begin(&store.connection, Keys::new(&key, &self.rules.old_keys))?;
+        keyed::begin(&store.connection)?;
+        store.keyed = keyed::count(&store.connection)?;
         // The database, its log and its key are files of this directory.
         key::sync_directory(path).map_err(|error| unusable(path, &error))?;
         let place = Place::of(path).map_err(|error| unusable(path, &error))?;
@@ -77,9 +79,12 @@ impl Opening {
         let keys = Keys::new(&key, &self.rules.old_keys);
         let connection = schema::open_to_read(path)?;
         let (first, end) = (format!("epoch.id << {COUNTER_BITS}"), format!("(epoch.id + 1) << {COUNTER_BITS}"));
-        // What a start would not drop as unused.
+        // What a start would not drop as unused. A former gateway kept no keys of calls.
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let is_former = usize::try_from(version).is_ok_and(|version| version < schema::MIGRATIONS.len());
+        let keyed = if is_former { "FALSE".to_owned() } else { keyed::epoch_is_used() };
         let mut used = connection.prepare(&format!(
-            "SELECT key FROM epoch WHERE id = (SELECT max(id) FROM epoch) \
+            "SELECT key FROM epoch WHERE id = (SELECT max(id) FROM epoch) OR {keyed} \
              OR EXISTS (SELECT 1 FROM entry WHERE entry.id >= {first} AND entry.id < {end})"
         ))?;
         let used: Vec<KeyId> = used.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -154,9 +159,13 @@ fn begin(connection: &Connection, keys: Keys) -> Result<Vault, Obstacle> {
             .collect()
     };
     // A start whose entries are all purged needs no key. The last one stays, so that no number comes twice.
-    let unused = "DELETE FROM epoch WHERE id < (SELECT max(id) FROM epoch) \
-                  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id >= epoch.id << ?1 AND entry.id < (epoch.id + 1) << ?1)";
-    connection.execute(unused, [COUNTER_BITS])?;
+    let unused = format!(
+        "DELETE FROM epoch WHERE id < (SELECT max(id) FROM epoch) \
+         AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id >= epoch.id << ?1 AND entry.id < (epoch.id + 1) << ?1) \
+         AND NOT {}",
+        keyed::epoch_is_used()
+    );
+    connection.execute(&unused, [COUNTER_BITS])?;
     let past = read()?;
     if past.iter().any(|epoch| !keys.has(epoch.key)) {
         return Err(another_key());

@@ -54,6 +54,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         path: rules.path.clone(),
         vault: OnceLock::new(),
         retain: rules.retain,
+        keep_answers: rules.keep_answers,
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),
@@ -66,6 +67,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
     let no_thread = |_| OpenError("the system starts no thread for the inbox: raise its limit of threads".to_owned());
     let deliveries = Reader::start("inbox-lease", shared.clone()).map_err(no_thread)?;
     let operators = Reader::start("inbox-list", shared.clone()).map_err(no_thread)?;
+    let keys = Reader::start("inbox-keys", shared.clone()).map_err(no_thread)?;
     let thread = |name: &str| thread::Builder::new().name(name.to_owned());
     let moving = shared.clone();
     let mover = thread("inbox-move").spawn(move || checkpoint::run(&moving)).map_err(no_thread)?;
@@ -73,7 +75,8 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
     let store = home.move_in(&shared, first);
     let writer = Writer::new(shared.clone(), home, store, mover);
     let writer = thread("inbox-write").spawn(move || writer.run()).map_err(no_thread)?;
-    Ok(Threads { shared, deliveries, operators, writer: Mutex::new(Some(writer)) })
+    let turnstiles = Arc::default();
+    Ok(Threads { shared, deliveries, operators, keys, turnstiles, writer: Mutex::new(Some(writer)) })
 }
 
 /// Series that stand at zero are there from the start, so that an alert can rely on them.

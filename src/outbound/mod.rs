@@ -10,6 +10,7 @@ mod call;
 mod code;
 mod exchange;
 mod login;
+mod once;
 mod query;
 mod receive;
 pub(crate) mod record;
@@ -38,6 +39,7 @@ use crate::http::head::Request;
 use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
+use crate::inbox::Inbox;
 use crate::limit::{Budget, ProgramLimits};
 use crate::program::Programs;
 use crate::reply::{Refusal, Reply, Sent};
@@ -57,6 +59,8 @@ pub(crate) struct Outbound {
     pub(crate) limits: Vec<ProgramLimits>,
     pub(crate) routes: Routes,
     pub(crate) budget: Budget,
+    /// Where keys of calls are kept, if they are.
+    pub(crate) inbox: Option<Inbox>,
     pub(crate) rules: config::Outbound,
     pub(crate) series: CallSeries,
     /// Once it has begun, an answer says that its connection closes.

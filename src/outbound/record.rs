@@ -14,6 +14,7 @@ use crate::clock::{self, Instant};
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
+use crate::metrics::KeyOutcome;
 use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
@@ -93,6 +94,8 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes_out: u64,
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
+    /// What became of its idempotency key, if it has one.
+    pub(crate) key: Option<KeyOutcome>,
     /// The limits it met, for its answer.
     pub(crate) met: Met<'a>,
     started: Instant,
@@ -119,6 +122,7 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
+            key: None,
             met: Met::default(),
             started: now,
             looked: now,
@@ -157,9 +161,13 @@ impl<'a> Record<'a> {
             End::CutOff => ("cut_off", Fault::Platform),
         };
         series.counts.ended(self.program, self.account, self.operation, fault.as_str());
-        // What changes nothing leaves nothing to find out.
-        if self.sent == Sent::Unknown && !matches!(self.method, "GET" | "HEAD") {
+        // What changes nothing leaves nothing to find out, and what did not leave was counted when it did.
+        let repeats = matches!(self.key, Some(KeyOutcome::StillUnknown | KeyOutcome::InUse));
+        if self.sent == Sent::Unknown && !repeats && !matches!(self.method, "GET" | "HEAD") {
             series.counts.unknown(self.account);
+        }
+        if let Some(key) = self.key {
+            metrics.keyed.ended(key);
         }
         metrics.call_seconds.observe(took.as_secs_f64());
         if let End::Refused(refusal) = end {
@@ -204,6 +212,9 @@ impl<'a> Record<'a> {
             line.flag(key!("sealed"), self.sealed);
             line.flag(key!("replayed"), self.replayed);
             line.word(key!("reason"), self.reason);
+            if let Some(key) = self.key {
+                line.word(key!("key"), key.as_str());
+            }
             line.number(key!("bytes_in"), self.bytes_in);
             line.number(key!("bytes_out"), self.bytes_out);
             line.number(key!("limit_wait_us"), micros(Phase::LimitWait));

@@ -25,6 +25,7 @@ mod framing;
 mod gone;
 mod headers;
 mod inbound;
+mod keyed;
 mod limiting;
 mod limits;
 mod logins;

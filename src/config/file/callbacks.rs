@@ -164,6 +164,7 @@ impl Section for When {
 pub(in crate::config) struct Inbox {
     pub(in crate::config) path: Option<Given<String>>,
     pub(in crate::config) retain: Option<Given<Duration>>,
+    pub(in crate::config) keep_answers: Option<Given<Duration>>,
     pub(in crate::config) max_bytes: Option<Given<usize>>,
     pub(in crate::config) key: Option<Given<Reference>>,
     pub(in crate::config) key_file: Option<Given<String>>,
@@ -177,6 +178,7 @@ impl Section for Inbox {
         Ok(Self {
             path: table.text("path")?,
             retain: table.duration("retain")?,
+            keep_answers: table.duration("keep_answers")?,
             max_bytes: table.size("max_bytes")?,
             key: table.any("key").map(reference).transpose()?,
             key_file: table.text("key_file")?,

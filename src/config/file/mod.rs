@@ -264,6 +264,7 @@ pub(super) struct Operation {
     pub(super) encryption: Option<Given<String>>,
     pub(super) headers: Option<Given<Headers>>,
     pub(super) limit: Option<Given<OperationLimit>>,
+    pub(super) idempotency: Option<Given<String>>,
 }
 
 impl Section for Operation {
@@ -277,6 +278,7 @@ impl Section for Operation {
             encryption: table.text("encryption")?,
             headers: table.any("headers").map(headers).transpose()?,
             limit: table.section("limit")?,
+            idempotency: table.text("idempotency")?,
         })
     }
 }

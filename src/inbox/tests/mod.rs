@@ -11,6 +11,7 @@ use crate::secret::Secret;
 
 mod deliveries;
 mod failures;
+mod keyed;
 mod keys;
 mod late;
 mod operating;
@@ -30,6 +31,7 @@ impl Folder {
         let rules = config::Inbox {
             path: path.join("inbox.db"),
             retain: Duration::from_secs(14 * 86_400),
+            keep_answers: Duration::from_secs(86_400),
             max_bytes: 1 << 30,
             key: InboxKey::File(path.join("inbox.key")),
             old_keys: Vec::new(),
