@@ -100,6 +100,16 @@ impl Traffic {
         self.platform.fault(Fault::cut());
         client.post_with("/_sim/echo", "X-Gateway-Key: key-of-crm\r\n", "{}");
         self.platform.clear_faults();
+        // One key is used twice, and the end of another one stays unknown.
+        let mut with_key = |key: String| {
+            client.post_with("/_sim/echo", &format!("X-Gateway-Key: key-of-crm\r\nIdempotency-Key: {key}\r\n"), "{}")
+        };
+        with_key(format!("twice-{}", round / 2));
+        if round.is_multiple_of(20) {
+            self.platform.fault(Fault::cut());
+            with_key(format!("unknown-{round}"));
+            self.platform.clear_faults();
+        }
     }
 
     fn callbacks(&self, number: u64) {

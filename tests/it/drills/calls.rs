@@ -2,7 +2,8 @@
 
 use airudder_gateway::simulator::{Fault, FaultKind};
 
-use super::scene::{Drill, Scene};
+use super::scene::{Drill, ECHO, Scene};
+use crate::support::Client;
 
 pub(super) fn all_fail(drill: Drill) {
     let scene = Scene::new();
@@ -45,6 +46,27 @@ pub(super) fn no_answer_comes(drill: Drill) {
         assert_eq!(scene.act().word(), Some("outcome_unknown"));
     };
     drill.run(10, Scene::new(), fail, |scene| assert_eq!(scene.act().status, 200));
+}
+
+pub(super) fn nobody_settles_a_key(drill: Drill) {
+    let fail = |scene: &mut Scene| {
+        scene.platform.fault(Fault::cut());
+        let answer = scene.gateway.client().post_with(ECHO, "Idempotency-Key: order-1\r\n", "{}");
+        assert_eq!(answer.word(), Some("outcome_unknown"));
+        scene.gateway.until(|gateway| gateway.metric("keyed_unknown") == 1.0);
+    };
+    let settle = |scene: &mut Scene| {
+        let ask = |request: String| Client::connect(scene.gateway.admin).send(request).answer();
+        let listed = ask("GET /keys?state=unknown HTTP/1.1\r\nHost: localhost\r\n\r\n".into());
+        let body = format!(r#"{{"id":{},"as":"sent"}}"#, listed.json()["keys"][0]["id"]);
+        let settled = ask(format!(
+            "POST /keys/settle HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert_eq!(settled.status, 200, "{body}");
+        scene.gateway.until(|gateway| gateway.metric("keyed_unknown") == 0.0);
+    };
+    drill.run(60, Scene::new(), fail, settle);
 }
 
 pub(super) fn answers_are_sealed_with_another_key(drill: Drill) {

@@ -35,6 +35,7 @@ drills! {
     the_error_budget_burns_slowly: "AirudderGatewayErrorBudgetSlow" by calls::one_in_a_hundred_fails;
     the_token_is_nearly_over: "AirudderGatewayTokenNearExpiry" by calls::no_login_succeeds;
     outcomes_are_unknown: "AirudderGatewayUnknownOutcomes" by calls::no_answer_comes;
+    keys_are_unsettled: "AirudderGatewayKeysUnsettled" by calls::nobody_settles_a_key;
     answers_cannot_be_opened: "AirudderGatewayAnswersUnreadable" by calls::answers_are_sealed_with_another_key;
     the_platform_throttles: "AirudderGatewayPlatformThrottles" by calls::the_platform_says_no;
     a_breaker_is_open: "AirudderGatewayBreakerOpen" by calls::the_platform_is_silent;
