@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod inbox;
 mod keys;
+mod reload;
 mod run;
 mod simulate;
 
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Have a running gateway read its configuration again: exit 0, or 64 with one sentence when it is refused.
+    Reload(reload::Args),
     /// Look into the inbox of a running gateway, send again, remove.
     Inbox(Box<inbox::Args>),
     /// Look at the idempotency keys that a running gateway keeps, and settle those whose call has no known end.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Reload(args) => reload::reload(&args),
         Command::Inbox(args) => inbox::inbox(&args),
         Command::Keys(args) => keys::keys(&args),
         Command::Simulate(args) => simulate::simulate(&args),

@@ -25,6 +25,9 @@ const EX_NOPERM: u8 = 77;
 /// `EX_IOERR`: our own output cannot be written.
 const EX_IOERR: u8 = 74;
 
+/// Where a gateway is asked to read its configuration again.
+const RELOAD: &str = "/reload";
+
 /// Why a command ends early.
 pub(in crate::cli) struct Failure {
     /// Exit status.
@@ -76,6 +79,8 @@ pub(in crate::cli) struct Peer {
     token: Option<Secret>,
     /// Where the token comes from, or could.
     origin: String,
+    /// The configuration that names the gateway, or its address.
+    name: String,
 }
 
 impl Peer {
@@ -86,26 +91,25 @@ impl Peer {
         let beside = config::Admin::token_beside(token_file.as_deref()).map_err(wrong)?;
         let beside_origin =
             token_file.as_ref().map_or("AIRUDDER_ADMIN_TOKEN".to_owned(), |file| file.display().to_string());
-        let (address, token, origin) = match (file, there) {
-            (None, Some(there)) => (*there, beside, beside_origin),
-            (file, there) => {
-                let file = file.as_deref().unwrap_or(Path::new("gateway.toml"));
-                let admin = config::Admin::load(file);
-                let admin = admin.map_err(wrong)?;
-                let address = there.unwrap_or_else(|| reachable(admin.listen));
-                match beside {
-                    Some(token) => (address, Some(token), beside_origin),
-                    None => (address, admin.token, format!("[admin] in {}", file.display())),
-                }
-            }
+        // With an address and no file that was asked for, no configuration is read.
+        let file = file.as_deref().or(there.is_none().then_some(Path::new("gateway.toml")));
+        let admin = file.map(config::Admin::load).transpose().map_err(wrong)?;
+        let listen = admin.as_ref().map(|admin| reachable(admin.listen));
+        let Some(address) = there.or(listen) else { return Err(unnamed()) };
+        let name = file.map_or_else(|| format!("http://{address}"), |file| file.display().to_string());
+        let (token, origin) = match (beside, admin) {
+            (None, Some(admin)) => (admin.token, format!("[admin] in {name}")),
+            (beside, _) => (beside, beside_origin),
         };
         if address.port() == 0 {
-            return Err(Failure {
-                status: EX_USAGE,
-                sentence: "[admin] listens on a port that only its log knows (port 0); name it with --admin".to_owned(),
-            });
+            return Err(unnamed());
         }
-        Ok(Self { address, token, origin })
+        Ok(Self { address, token, origin, name })
+    }
+
+    /// The configuration that names the gateway, or its address.
+    pub(in crate::cli) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The body of a page; whatever is not one becomes a sentence.
@@ -132,6 +136,21 @@ impl Peer {
                      --token-file"
                 ),
             ),
+            401 | 415 if target == RELOAD => (
+                EX_NOPERM,
+                format!(
+                    "the gateway on {address} refuses the token of {origin}; if it is a new one, send the gateway \
+                     SIGHUP instead"
+                ),
+            ),
+            404 if target == RELOAD => (
+                EX_UNAVAILABLE,
+                format!(
+                    "the gateway on {address} does not reload by this page, because its admin listener is open to others \
+                     and has no token; send it SIGHUP"
+                ),
+            ),
+            422 => (EX_USAGE, said()),
             401 | 415 => (
                 EX_NOPERM,
                 format!("the gateway on {address} refuses the token of {origin}; give the one it runs with"),
@@ -168,6 +187,14 @@ impl Peer {
             status: EX_UNAVAILABLE,
             sentence: format!("{} answers something else than a gateway; name its admin listener", self.address),
         })
+    }
+}
+
+/// Nobody knows where the gateway is.
+fn unnamed() -> Failure {
+    Failure {
+        status: EX_USAGE,
+        sentence: "[admin] listens on a port that only its log knows (port 0); name it with --admin".to_owned(),
     }
 }
 
