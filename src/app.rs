@@ -116,7 +116,7 @@ impl Gateway {
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
             rules: rules.clone(),
             accounts: accounts.clone(),
-            series: CallSeries::new(metrics, counts),
+            series: CallSeries::new(metrics, counts, inbox.as_ref()),
             drain: drain.clone(),
         };
         Ok(Self {

@@ -5,6 +5,7 @@
 //! one never takes the other down.
 
 mod access;
+mod call;
 mod html;
 mod inbox;
 mod page;
@@ -29,7 +30,7 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and where callbacks are stored /inbox.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and with an inbox /inbox, /call, /call.json.";
 
 /// What operators may look at.
 pub(crate) struct Admin {
@@ -50,7 +51,7 @@ impl Admin {
     /// Nothing when the request may be answered with its page; before its body is read.
     fn admit(&self, request: &Request) -> Result<(), Page> {
         let is_document = is_document(&request.path);
-        let guarded = is_document || request.path == STATUS || is_of_inbox(&request.path);
+        let guarded = is_document || [STATUS, CALL].contains(&&*request.path) || is_of_inbox(&request.path);
         if guarded {
             let checked = self.access.check(request);
             checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
@@ -64,7 +65,7 @@ impl Admin {
 
     async fn page(&self, request: &Request) -> Page {
         match request.path.as_str() {
-            path if is_document(path) => html::status(),
+            "/" | "/status" => html::status(),
             STATUS => Page::json(200, &status::status(self)),
             "/metrics" => Page::written(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.encode()),
             "/livez" => Page::json(200, &json!({"live": true})),
@@ -72,6 +73,8 @@ impl Admin {
             "/readyz/inbound" => self.inbound(),
             path => {
                 let page = match &self.inbox {
+                    Some(_) if path == "/call" => Some(html::call()),
+                    Some(inbox) if path == CALL => Some(call::page(inbox, request).await),
                     Some(inbox) if is_of_inbox(path) => inbox::page(inbox, request).await,
                     _ => None,
                 };
@@ -115,9 +118,12 @@ impl Admin {
 /// What the status page draws.
 const STATUS: &str = "/status.json";
 
+/// What the page of a call draws.
+const CALL: &str = "/call.json";
+
 /// Whether a path is a page for people, which a browser asks the token for.
 fn is_document(path: &str) -> bool {
-    matches!(path, "/" | "/status")
+    matches!(path, "/" | "/status" | "/call")
 }
 
 /// Whether a path is one of the pages of the inbox.

@@ -2,6 +2,7 @@
 //! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod ask;
+mod call;
 mod check;
 mod demo;
 mod inbox;
@@ -35,6 +36,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// What happened to a phone call: requests, answers, callbacks and deliveries, by any id of theirs.
+    Call(call::Args),
     /// Look into the inbox of a running gateway, send again, remove.
     Inbox(Box<inbox::Args>),
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Call(args) => call::call(&args),
         Command::Inbox(args) => inbox::inbox(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),

@@ -26,7 +26,10 @@ pub(super) const PAGE: u32 = 8192;
 /// * `delivery_due` holds what may be leased and nothing else, so leasing is one range. A delivery that waits for the one
 ///   before it (state 1) is not in it.
 /// * `entry_delivered` holds what may be purged and nothing else.
-pub(super) const MIGRATIONS: [&str; 1] = ["
+/// * `ledger` grows at its end and shrinks at its beginning, and is searched in order like the entries: no index costs an
+///   append anything.
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
     CREATE TABLE entry (
@@ -59,7 +62,26 @@ pub(super) const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX delivery_due ON delivery (receiver, due, entry) WHERE state = 0;
     CREATE INDEX delivery_chain ON delivery (receiver, chain, state, entry) WHERE chain IS NOT NULL AND state < 2;
     CREATE INDEX delivery_dead ON delivery (receiver, entry) WHERE state = 3;
-"];
+",
+    "
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY,
+        request BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        program INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        operation INTEGER NOT NULL,
+        key BLOB,
+        tags BLOB NOT NULL,
+        sent TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        code INTEGER,
+        replayed INTEGER NOT NULL,
+        phases BLOB NOT NULL
+    ) STRICT;
+",
+];
 
 /// Why a file is not used.
 #[derive(Debug)]

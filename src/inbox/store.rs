@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// The row of a name.
-    fn name(&mut self, text: &Arc<str>) -> rusqlite::Result<i64> {
+    pub(super) fn name(&mut self, text: &Arc<str>) -> rusqlite::Result<i64> {
         if let Some(row) = self.names.get(text) {
             return Ok(*row);
         }

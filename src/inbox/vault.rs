@@ -38,6 +38,8 @@ pub(super) enum Tagged {
     Order,
     /// A source and a whole body.
     Content,
+    /// An idempotency key alone.
+    Key = 5,
 }
 
 /// A key that seals, or that once did.

@@ -10,6 +10,7 @@ mod call;
 mod code;
 mod exchange;
 mod login;
+mod named;
 mod query;
 mod receive;
 pub(crate) mod record;

@@ -4,9 +4,9 @@
 //! the database, which belongs to one process.
 
 mod change;
-mod peer;
+pub(super) mod peer;
 mod print;
-mod text;
+pub(super) mod text;
 
 use std::io;
 use std::net::SocketAddr;
@@ -148,7 +148,7 @@ pub(super) fn inbox(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let gateway = Peer::try_new(args)?;
+    let gateway = Peer::try_new(&args.config, args.admin)?;
     let out = &mut io::stdout().lock();
     match &args.what {
         What::List { filter, limit, after } => print::list(&gateway, filter, *limit, after.as_deref(), args.json, out),

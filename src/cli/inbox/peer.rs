@@ -4,12 +4,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Args;
 use super::text::printable;
 use crate::cli::ask::ask;
 use crate::config;
@@ -18,7 +17,7 @@ use crate::secret::Secret;
 /// There is no such callback.
 const NOT_FOUND: u8 = 1;
 /// `EX_USAGE` of sysexits.h: the configuration or the question is wrong.
-pub(super) const EX_USAGE: u8 = 64;
+pub(in crate::cli) const EX_USAGE: u8 = 64;
 /// `EX_UNAVAILABLE`: the gateway does not run, or its inbox cannot serve now.
 const EX_UNAVAILABLE: u8 = 69;
 /// `EX_NOPERM`: the token is not the gateway's.
@@ -27,11 +26,11 @@ const EX_NOPERM: u8 = 77;
 const EX_IOERR: u8 = 74;
 
 /// Why a command ends early.
-pub(super) struct Failure {
+pub(in crate::cli) struct Failure {
     /// Exit status.
-    pub(super) status: u8,
+    pub(in crate::cli) status: u8,
     /// Empty when there is nothing to say.
-    pub(super) sentence: String,
+    pub(in crate::cli) sentence: String,
 }
 
 impl From<io::Error> for Failure {
@@ -47,28 +46,29 @@ impl From<io::Error> for Failure {
 }
 
 /// The admin listener of a gateway.
-pub(super) struct Peer {
+pub(in crate::cli) struct Peer {
     address: SocketAddr,
     token: Option<Secret>,
     config: PathBuf,
 }
 
 impl Peer {
-    pub(super) fn try_new(args: &Args) -> Result<Self, Failure> {
-        let admin = config::Admin::load(&args.config)
-            .map_err(|error| Failure { status: EX_USAGE, sentence: error.to_string() })?;
-        let address = args.admin.unwrap_or_else(|| reachable(admin.listen));
+    /// The gateway of a configuration, or the one whose admin listener is there.
+    pub(in crate::cli) fn try_new(file: &Path, there: Option<SocketAddr>) -> Result<Self, Failure> {
+        let admin =
+            config::Admin::load(file).map_err(|error| Failure { status: EX_USAGE, sentence: error.to_string() })?;
+        let address = there.unwrap_or_else(|| reachable(admin.listen));
         if address.port() == 0 {
             return Err(Failure {
                 status: EX_USAGE,
                 sentence: "[admin] listens on a port that only its log knows (port 0); name it with --admin".to_owned(),
             });
         }
-        Ok(Self { address, token: admin.token, config: args.config.clone() })
+        Ok(Self { address, token: admin.token, config: file.to_owned() })
     }
 
     /// The body of a page; whatever is not one becomes a sentence.
-    pub(super) fn page(&self, method: &str, target: &str, body: &str) -> Result<Vec<u8>, Failure> {
+    pub(in crate::cli) fn page(&self, method: &str, target: &str, body: &str) -> Result<Vec<u8>, Failure> {
         let address = self.address;
         let (status, page) = ask(address, method, target, self.token.as_ref(), body).map_err(|error| Failure {
             status: EX_UNAVAILABLE,
@@ -88,27 +88,23 @@ impl Peer {
                 EX_NOPERM,
                 format!("the gateway on {address} refuses the token of [admin] in {config}; give the one it runs with"),
             ),
-            404 if target.starts_with("/inbox/cb_") && said().starts_with("There is no such callback") => {
-                (NOT_FOUND, said())
-            }
-            400 | 404 if target.starts_with("/inbox/") && said().starts_with("This is not the id") => {
-                (EX_USAGE, said())
-            }
+            404 if said().starts_with("There is no such") => (NOT_FOUND, said()),
+            400 | 404 if said().starts_with("This is not the id") => (EX_USAGE, said()),
             404 => (
                 EX_UNAVAILABLE,
                 format!(
-                    "the gateway on {address} shows no inbox: it stores no callbacks, or its admin listener is open to \
-                     others and has no token"
+                    "the gateway on {address} shows no inbox: it has none, or its admin listener is open to others and \
+                     has no token"
                 ),
             ),
-            400 => (EX_USAGE, said()),
+            400 | 409 => (EX_USAGE, said()),
             503 => (EX_UNAVAILABLE, said()),
             _ => (EX_UNAVAILABLE, format!("{address} answers {status}; it may be something else than a gateway")),
         };
         Err(Failure { status, sentence })
     }
 
-    pub(super) fn json<T: for<'de> Deserialize<'de>>(
+    pub(in crate::cli) fn json<T: for<'de> Deserialize<'de>>(
         &self,
         method: &str,
         target: &str,
@@ -119,7 +115,7 @@ impl Peer {
     }
 
     /// Takes a page apart.
-    pub(super) fn read<'a, T: Deserialize<'a>>(&self, page: &'a [u8]) -> Result<T, Failure> {
+    pub(in crate::cli) fn read<'a, T: Deserialize<'a>>(&self, page: &'a [u8]) -> Result<T, Failure> {
         serde_json::from_slice(page).map_err(|_| Failure {
             status: EX_UNAVAILABLE,
             sentence: format!("{} answers something else than a gateway; name its admin listener", self.address),

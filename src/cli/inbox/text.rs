@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 /// Without what a terminal would obey; in JSON it means the same.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

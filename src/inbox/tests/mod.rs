@@ -13,6 +13,7 @@ mod deliveries;
 mod failures;
 mod keys;
 mod late;
+mod ledger;
 mod operating;
 mod purging;
 
@@ -31,6 +32,8 @@ impl Folder {
             path: path.join("inbox.db"),
             retain: Duration::from_secs(14 * 86_400),
             max_bytes: 1 << 30,
+            ledger: Duration::from_secs(7 * 24 * 3600),
+            ledger_max_bytes: 64 << 20,
             key: InboxKey::File(path.join("inbox.key")),
             old_keys: Vec::new(),
         };

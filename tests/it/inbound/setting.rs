@@ -121,6 +121,8 @@ pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T 
         path,
         retain: Duration::from_secs(86_400),
         max_bytes: 1 << 30,
+        ledger: Duration::from_secs(7 * 24 * 3600),
+        ledger_max_bytes: 64 << 20,
         old_keys: Vec::new(),
     };
     let metrics = Arc::new(Metrics::try_new().expect("no two declarations clash"));
