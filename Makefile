@@ -4,9 +4,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers setup setup-test
+.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers bench-scrape setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
+TOOLS := target/tools
 
 # Values for checking the sample configurations, whose secrets are references to the environment.
 SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KEY=0123456789abcdef
@@ -20,20 +21,30 @@ help:
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
+	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
 
 # cmake builds zlib-ng, which pingora brings.
 setup:
 	@command -v cmake >/dev/null || $(MAKE) --no-print-directory install PACKAGES="cmake"
 
-# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, and
-# Chromium what the pages for people are opened with; none is a part of the gateway.
+# OpenSSL is the reference that the envelope is tested against, Python's requests the library of an existing client, Chromium what the
+# pages for people are opened with, and Prometheus what evaluates the alerts and the boards; none is a part of the gateway.
 setup-test: setup
 	@{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || \
 	  $(MAKE) --no-print-directory install PACKAGES="pkg-config libssl-dev"
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
+	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
+
+# Prometheus and its tool, unpacked and not installed: its package would start a service.
+.PHONY: tools
+tools:
+	@command -v apt-get >/dev/null || { echo "Please install promtool and prometheus (there is no apt-get here)"; exit 1; }
+	@echo "== unpacking Debian's prometheus into $(TOOLS)"
+	@rm -rf $(TOOLS)/download; mkdir -p $(TOOLS)/download; run=; [ "$$(id -u)" = 0 ] || run=sudo; $$run apt-get update -qq
+	@cd $(TOOLS)/download && apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb .. && rm prometheus_*.deb
 
 .PHONY: install
 install:
@@ -51,10 +62,11 @@ demo: setup
 test: setup-test
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	cargo build --locked --bin airudder-gateway
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --all-features
+	cargo build --locked --bin airudder-gateway --all-features
 	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
-	cargo test --locked
+	cargo test --locked --all-features
 
 # The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs.
 test-crash: setup-test
@@ -88,3 +100,8 @@ bench-acknowledge: setup
 bench-oracle: setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/oracle
+
+bench-scrape: setup
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory install PACKAGES="wrk"
+	cargo build --locked --release --bin airudder-gateway
+	benches/scrape

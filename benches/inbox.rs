@@ -84,6 +84,7 @@ fn appends(path: &Path, writers: usize, lasting: Duration, order: bool) -> Run {
     let rules = Rules {
         path: path.to_owned(),
         retain: Duration::from_secs(86_400),
+        keep_answers: Duration::from_secs(86_400),
         max_bytes: 64 << 30,
         ledger: Duration::from_secs(7 * 24 * 3600),
         ledger_max_bytes: 64 << 20,

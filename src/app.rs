@@ -114,6 +114,7 @@ impl Gateway {
             programs: Programs::try_new(&config.programs, &rules.tokens, clock::now()).map_err(StartError)?,
             routes,
             budget: Budget::new(rules.memory, rules.memory_wait, &metrics.memory_in_use),
+            inbox: inbox.clone(),
             rules: rules.clone(),
             accounts: accounts.clone(),
             series: CallSeries::new(metrics, counts, inbox.as_ref()),

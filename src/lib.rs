@@ -8,7 +8,7 @@
 //! **Inbound**, the platform calls back: `inbound` opens a callback, stores it (`inbox`) and only then acknowledges it;
 //! `delivery` brings it to its receivers until they take it. The two meet only in the inbox.
 //!
-//! `admin` shows operators how both go (`metrics`, `log`).
+//! `admin` shows operators how both go (`metrics`, `log`, `trace`).
 //!
 //! The modules below stand in reading order. A module uses only those of later paragraphs, and those of one paragraph
 //! never use each other; a test reads the source tree and keeps this true. `simulator` stands apart: it shares the
@@ -33,6 +33,7 @@ pub mod envelope;
 mod http;
 
 pub mod log;
+pub mod trace;
 
 pub mod clock;
 pub mod config;

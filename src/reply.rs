@@ -103,6 +103,10 @@ refusals! {
     BodyIncomplete = "body_incomplete" 400 No Program "The request body ended early or was badly framed; send it whole.";
     /// `X-Gateway-Deadline` is over or cannot be read.
     BadDeadline = "bad_deadline" 400 No Program "X-Gateway-Deadline is over or cannot be read; send a wait such as 2s or 500ms, or a later RFC 3339 time, or leave it out.";
+    /// `Idempotency-Key` is not one.
+    BadIdempotencyKey = "bad_idempotency_key" 400 No Program "Idempotency-Key is empty, stands there twice, is longer than 255 characters or holds a control character; send one key of your own for each thing to be done, bare or in quotes.";
+    /// The operation requires a key.
+    IdempotencyKeyMissing = "idempotency_key_missing" 400 No Program "A POST of this operation needs an Idempotency-Key; send one key of your own for each thing to be done, and the same one with each repeat.";
     /// `X-Gateway-Account` names no account.
     UnknownAccount = "unknown_account" 400 No Program "X-Gateway-Account names no configured account; leave it out or use a name from the gateway's configuration.";
     /// Programs are configured and this is none of them.
@@ -125,6 +129,14 @@ refusals! {
     BodyTooLarge = "body_too_large" 413 No Program "The request body is over outbound.max_body; send less in one call or ask the operator to raise it.";
     /// The request header is over the limit.
     HeaderTooLarge = "header_too_large" 431 No Program "The request header is over outbound.max_header or has too many fields; send fewer or shorter headers.";
+    /// The same key is under way.
+    IdempotencyKeyInUse = "idempotency_key_in_use" 409 Unknown Program "A call with this Idempotency-Key is still under way; repeat this one with the same key after Retry-After.";
+    /// An operator said so.
+    AlreadySent = "already_sent" 409 Yes Program "The call with this Idempotency-Key was carried out, as the gateway's operator found out, and its answer is not known; do not send it again.";
+    /// The answer was too large.
+    AnswerNotKept = "answer_not_kept" 409 Yes Program "The call with this Idempotency-Key was carried out, and its answer was too large to be remembered; look at the platform, and do not send it again.";
+    /// The same key with another body.
+    IdempotencyKeyReused = "idempotency_key_reused" 422 No Program "This Idempotency-Key was used with another body; send the body of before, or a new key for a new thing.";
     /// The call cannot be served in time.
     Limited = "limited" 429 No Program "The call cannot be served in time within its limits; repeat after Retry-After, or let it wait longer with X-Gateway-Deadline.";
     /// A bug.
@@ -149,6 +161,8 @@ refusals! {
     AnswerCut = "answer_cut" 502 Yes Platform "The platform's answer ended early; the request arrived, so check at the platform before repeating it.";
     /// The memory budget is used up.
     Busy = "busy" 503 No Gateway "The memory for bodies in flight is used up; repeat after Retry-After.";
+    /// Where keys are kept there is no store, or it does not work.
+    KeysUnavailable = "keys_unavailable" 503 No Gateway "The Idempotency-Key cannot be kept now, so nothing was sent; repeat after Retry-After, and tell the operator if it stays.";
     /// The platform failed several times in a row.
     BreakerOpen = "breaker_open" 503 No Platform "The platform could not be reached several times in a row, so nothing is sent for a while; repeat after Retry-After.";
     /// A GET or HEAD got no answer in time.

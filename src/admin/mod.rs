@@ -1,13 +1,14 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, the status and the
-//! inbox for operators.
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops us, the status, the
+//! inbox and the keys of calls for operators.
 //!
-//! It reads state; only the pages of the inbox change any, and only for who may. Readiness is per face, because a trouble of
+//! It reads state; only the pages of the inbox and of keys change any, and only for who may. Readiness is per face, because a trouble of
 //! one never takes the other down.
 
 mod access;
 mod call;
 mod html;
 mod inbox;
+mod keys;
 mod page;
 mod question;
 mod status;
@@ -30,7 +31,8 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and with an inbox /inbox, /call, /call.json.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and with an [inbox] /inbox, /keys, /call and \
+                     /call.json.";
 
 /// What operators may look at.
 pub(crate) struct Admin {
@@ -51,14 +53,14 @@ impl Admin {
     /// Nothing when the request may be answered with its page; before its body is read.
     fn admit(&self, request: &Request) -> Result<(), Page> {
         let is_document = is_document(&request.path);
-        let guarded = is_document || [STATUS, CALL].contains(&&*request.path) || is_of_inbox(&request.path);
+        let guarded = is_document || [STATUS, CALL].contains(&&*request.path) || operates(&request.path);
         if guarded {
             let checked = self.access.check(request);
             checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
         }
         match request.method {
             Method::GET | Method::HEAD => Ok(()),
-            _ if is_of_inbox(&request.path) => Ok(()),
+            _ if operates(&request.path) => Ok(()),
             _ => Err(Page::only("GET, HEAD")),
         }
     }
@@ -75,7 +77,8 @@ impl Admin {
                 let page = match &self.inbox {
                     Some(_) if path == "/call" => Some(html::call()),
                     Some(inbox) if path == CALL => Some(call::page(inbox, request).await),
-                    Some(inbox) if is_of_inbox(path) => inbox::page(inbox, request).await,
+                    Some(inbox) if is_below("/inbox", path) => inbox::page(inbox, request).await,
+                    Some(inbox) if is_below("/keys", path) => keys::page(inbox, request).await,
                     _ => None,
                 };
                 page.unwrap_or_else(|| Page::message(404, PAGES))
@@ -126,9 +129,13 @@ fn is_document(path: &str) -> bool {
     matches!(path, "/" | "/status" | "/call")
 }
 
-/// Whether a path is one of the pages of the inbox.
-fn is_of_inbox(path: &str) -> bool {
-    path.strip_prefix("/inbox").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a path is one of the pages of the inbox or of keys, which may change something.
+fn operates(path: &str) -> bool {
+    is_below("/inbox", path) || is_below("/keys", path)
+}
+
+fn is_below(top: &str, path: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl App for Admin {

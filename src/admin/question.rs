@@ -129,13 +129,13 @@ fn entry(name: &str, value: &str) -> Result<EntryId, String> {
     value.parse().map_err(|error| format!("{name} is {error}."))
 }
 
-fn number(name: &str, value: &str, most: usize) -> Result<usize, String> {
+pub(super) fn number(name: &str, value: &str, most: usize) -> Result<usize, String> {
     let number = value.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("{name} is a number from 1 to {most}."))
 }
 
 /// A time, or how long ago.
-fn time(name: &str, value: &str, now_ms: u64) -> Result<u64, String> {
+pub(super) fn time(name: &str, value: &str, now_ms: u64) -> Result<u64, String> {
     let ago = || {
         let ago = u64::try_from(parse_duration(value).ok()?.as_millis()).ok()?;
         Some(now_ms.saturating_sub(ago))
@@ -146,7 +146,7 @@ fn time(name: &str, value: &str, now_ms: u64) -> Result<u64, String> {
 }
 
 /// The words of the query, and those of the body: a JSON object of texts, numbers, true and false.
-fn words(request: &Request) -> Result<Vec<(String, String)>, Page> {
+pub(super) fn words(request: &Request) -> Result<Vec<(String, String)>, Page> {
     let mut words = Vec::new();
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
         words.push((name.into_owned(), value.into_owned()));

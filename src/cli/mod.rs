@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod demo;
 mod inbox;
+mod keys;
 mod run;
 mod simulate;
 
@@ -40,6 +41,8 @@ enum Command {
     Call(call::Args),
     /// Look into the inbox of a running gateway, send again, remove.
     Inbox(Box<inbox::Args>),
+    /// Look at the idempotency keys that a running gateway keeps, and settle those whose call has no known end.
+    Keys(Box<keys::Args>),
     /// Stand in for the platform: tokens, sealed calls, operations, and faults on demand (POST /_sim/fault).
     Simulate(Box<simulate::Args>),
     /// Show four calls against a simulated platform and the callback that follows, with what went over the wire.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Call(args) => call::call(&args),
         Command::Inbox(args) => inbox::inbox(&args),
+        Command::Keys(args) => keys::keys(&args),
         Command::Simulate(args) => simulate::simulate(&args),
         Command::Demo { stay } => demo::demo(stay),
     }

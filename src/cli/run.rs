@@ -9,6 +9,7 @@ use crate::app::{Gateway, descriptors};
 use crate::config::Config;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::trace;
 
 /// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
 /// 70 for a bug, 0 after a signal.
@@ -31,6 +32,10 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     let Ok(_flush) = log::start(config.log.format, metrics.log_dropped.clone()) else {
         eprintln!("logging was started twice");
         return ExitCode::from(70);
+    };
+    let _export = match config.log.traces.as_deref().map(trace::start).transpose() {
+        Ok(export) => export.flatten(),
+        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
     };
     let gateway = match Gateway::try_new(&config, metrics) {
         Ok(gateway) => gateway,

@@ -11,12 +11,12 @@ use super::callbacks::{Callbacks, callbacks};
 use super::error::Fault;
 use super::file::{self, File};
 use super::network::{collide, is_loopback};
-use super::operation::{distinct_routes, operation};
+use super::operation::{distinct_routes, keys_are_kept, operation};
 use super::program::{distinct_credentials, program, signed, token_rules};
 use super::reference::Surroundings;
 use super::table::Given;
 use super::units::written_size;
-use super::{Admin, Config, Log, LogFormat, Outbound};
+use super::{Admin, Config, Log, LogFormat, Outbound, Upstream};
 
 /// Decides over the whole file. Warnings stay with `around`; the caller puts them into the result.
 pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config, Fault> {
@@ -24,7 +24,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
         return Err(Fault::of_text("there is no [outbound]; add one with listen = \"127.0.0.1:8080\""));
     };
     let outbound = outbound(&given.value, around)?;
-    let log = log(file)?;
+    let log = log(file, around)?;
     if file.accounts.is_empty() {
         return Err(Fault::of_text("there is no [[account]]; add one with name, app_key and app_secret"));
     }
@@ -38,6 +38,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     unique("operations are named", &file.operations, &operations, |operation| operation.name.as_str())?;
     distinct_routes(&file.operations, &operations)?;
     let Callbacks { inbound, sources, receivers, inbox } = callbacks(file, &accounts, around)?;
+    keys_are_kept(&file.operations, &operations, inbox.is_some())?;
     let admin = admin(file, inbox.is_some(), around)?;
     let listeners = [
         ("outbound", Some(outbound.listen)),
@@ -135,7 +136,7 @@ pub(super) fn admin(file: &File, operates: bool, around: &mut Surroundings<'_>) 
     Ok(Admin { listen, token })
 }
 
-fn log(file: &File) -> Result<Log, Fault> {
+fn log(file: &File, around: &mut Surroundings<'_>) -> Result<Log, Fault> {
     let format = match file.log.as_ref().and_then(|log| log.value.format.as_ref()) {
         None => LogFormat::Json,
         Some(given) => match given.value.as_str() {
@@ -144,7 +145,31 @@ fn log(file: &File) -> Result<Log, Fault> {
             _ => return Err(given.fault("must be \"json\" or \"human\"")),
         },
     };
-    Ok(Log { format })
+    let traces = file
+        .log
+        .as_ref()
+        .and_then(|log| log.value.traces.as_ref())
+        .map(|given| collector(given, around))
+        .transpose()?;
+    Ok(Log { format, traces })
+}
+
+/// Where spans go. They name operations, so a collector beside the gateway takes them and brings them further.
+fn collector(given: &Given<String>, around: &mut Surroundings<'_>) -> Result<String, Fault> {
+    match Upstream::parse_url(&given.value).map_err(|rest| given.fault(rest))? {
+        (Upstream { tls: false, .. }, path) if path.len() > 1 => {}
+        _ => {
+            let sentence =
+                "must be http:// with the path of the collector, such as \"http://127.0.0.1:4318/v1/traces\"";
+            return Err(given.fault(sentence));
+        }
+    }
+    if !cfg!(feature = "otlp") {
+        let sentence =
+            "has no effect, because this gateway was built without --features otlp; build it so, or remove this";
+        around.warnings.push(given.fault(sentence));
+    }
+    Ok(given.value.clone())
 }
 
 /// The listeners that are written come last, so that a collision is told where the operator can change it. The defaults

@@ -148,6 +148,8 @@ pub struct Inbox {
     pub path: PathBuf,
     /// How long a callback is tried before it becomes a dead letter, and how long a delivered one is kept.
     pub retain: Duration,
+    /// How long the answer to a call with an idempotency key is remembered.
+    pub keep_answers: Duration,
     /// Most bytes the store may hold. Waiting callbacks are never purged: when they fill it, the platform gets 503.
     pub max_bytes: u64,
     /// How long it is remembered what became of a call that was sent; zero: not at all.

@@ -35,6 +35,7 @@ pub(super) fn inbox(given: Option<&Given<file::Inbox>>, around: &mut Surrounding
             "is under 24h; a receiver that is down for longer finds its callbacks among the dead letters, so write more",
         ));
     }
+    let keep_answers = positive(written.keep_answers.as_ref(), DAY)?;
     let key = match (&written.key, &written.key_file) {
         (Some(key), None) => InboxKey::Given(key_at_rest(key, around)?),
         (None, Some(given)) => InboxKey::File(file_path(given, around.dir)?),
@@ -63,7 +64,7 @@ pub(super) fn inbox(given: Option<&Given<file::Inbox>>, around: &mut Surrounding
     let ledger_max_bytes =
         size(written.ledger_max_bytes.as_ref(), MIB..=max_bytes / 8, (256 * MIB).min(max_bytes / 8))?;
     let (max_bytes, ledger_max_bytes) = (max_bytes as u64, ledger_max_bytes as u64);
-    Ok(Inbox { path, retain, max_bytes, ledger, ledger_max_bytes, key, old_keys })
+    Ok(Inbox { path, retain, keep_answers, max_bytes, ledger, ledger_max_bytes, key, old_keys })
 }
 
 /// A file, which need not be there yet.

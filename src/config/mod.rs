@@ -165,11 +165,13 @@ fn read(path: &Path) -> Result<(String, &Path), ConfigError> {
     Ok((text, path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))))
 }
 
-/// The log on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The log on standard output, and traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// One JSON object a line, or text for people.
     pub format: LogFormat,
+    /// URL of a collector to which the spans of calls are exported; `None`: nowhere. It takes the feature `otlp`.
+    pub traces: Option<String>,
 }
 
 /// Shape of a log line.
@@ -310,4 +312,6 @@ pub struct OperationRule {
     pub headers: Vec<(http::HeaderName, Secret)>,
     /// How many calls of it each account may send; `None`: as many as come.
     pub limit: Option<Quota>,
+    /// Whether a POST of it is refused without an `Idempotency-Key`.
+    pub needs_key: bool,
 }

@@ -44,15 +44,23 @@ pub(super) fn operation(
     }
     let headers = written.headers.as_ref().map_or(Ok(Vec::new()), |given| headers::of_operation(given, around))?;
     let limit = limit::of_operation(written.limit.as_ref())?;
-    if route.is_none() && sealed.is_none() && headers.is_empty() && limit.is_none() {
+    let needs_key = match &written.idempotency {
+        None => false,
+        Some(given) => match given.value.as_str() {
+            "required" => true,
+            "optional" => false,
+            _ => return Err(given.fault("must be \"required\" or \"optional\"")),
+        },
+    };
+    if route.is_none() && sealed.is_none() && headers.is_empty() && limit.is_none() && !needs_key {
         around.warnings.push(Fault::at(
             given.at,
             format!(
-                "operation \"{name}\" changes nothing; give it encryption, headers, limit or a route, or remove it"
+                "operation \"{name}\" changes nothing; give it encryption, headers, limit, idempotency or a route, or remove it"
             ),
         ));
     }
-    Ok(OperationRule { name, route, sealed, headers, limit })
+    Ok(OperationRule { name, route, sealed, headers, limit, needs_key })
 }
 
 fn method(given: &Given<String>) -> Result<Method, Fault> {
@@ -77,6 +85,21 @@ fn operation_name(given: &Given<file::Operation>) -> Result<String, Fault> {
         }
         _ => Ok(name),
     }
+}
+
+/// Refuses to require a key that would be kept nowhere.
+pub(super) fn keys_are_kept(
+    sections: &[Given<file::Operation>],
+    operations: &[OperationRule],
+    is_kept: bool,
+) -> Result<(), Fault> {
+    let needs = sections.iter().zip(operations).find(|(_, rule)| rule.needs_key).filter(|_| !is_kept);
+    let Some((section, rule)) = needs else { return Ok(()) };
+    let at = section.value.idempotency.as_ref().map_or(section.at, |given| given.at);
+    Err(Fault::at(
+        at,
+        format!("operation \"{}\" requires keys, and they are kept in the inbox; add [inbox]", rule.name),
+    ))
 }
 
 /// Refuses the second operation of one method and path.

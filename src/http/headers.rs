@@ -56,6 +56,7 @@ pub(crate) fn ends_at_gateway(name: &[u8]) -> bool {
         12 => &[IS_ENCRYPTED],
         13 => &["authorization"],
         14 => &["content-length"],
+        15 => &["idempotency-key"],
         _ => &[],
     };
     is_any(name, of_this_length) || begins(name, "x-forwarded-") || is_ours(name)
@@ -145,11 +146,12 @@ mod tests {
             "traceparent",
             "tracestate",
             "baggage",
+            "Idempotency-Key",
         ] {
             assert!(ends_at_gateway(name.as_bytes()), "{name}");
         }
         for name in
-            ["content-type", "accept", "tenantid", "token", "user-agent", "range", "idempotency-key", "x-gateway"]
+            ["content-type", "accept", "tenantid", "token", "user-agent", "range", "idempotency-keys", "x-gateway"]
         {
             assert!(!ends_at_hop(name.as_bytes()) && !ends_at_gateway(name.as_bytes()), "{name}");
         }

@@ -19,5 +19,4 @@ pub(crate) mod retry;
 pub(crate) mod session;
 mod target;
 pub(crate) mod tls;
-pub(crate) mod trace;
 pub(crate) mod wire;

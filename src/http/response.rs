@@ -43,6 +43,16 @@ impl ResponseHead {
         self
     }
 
+    /// The lines so far, to be kept.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The head of these lines, which were once [`ResponseHead::lines`].
+    pub(crate) fn of_lines(status: StatusCode, lines: &[u8]) -> Self {
+        Self { status, bytes: lines.to_vec() }
+    }
+
     /// The lines so far.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes

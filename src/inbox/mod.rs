@@ -12,6 +12,7 @@ mod health;
 mod home;
 mod id;
 mod key;
+mod keyed;
 mod lease;
 pub mod ledger;
 mod list;
@@ -41,11 +42,15 @@ use tokio::sync::oneshot;
 pub use entry::{Appended, Ids, Kind, Leased, NewCallback, Settlement, Unavailable};
 pub use filter::{Batch, Filter, Listed, ListedDelivery, Pace, Shown, State};
 pub use id::{EntryId, NotAnEntryId};
+pub use keyed::{
+    End, Entrance, Flight, KeptAnswer, Key, KeyFilter, KeyId, KeyState, Known, ListedKey, NotAKeyId, Scope, Verdict,
+};
 pub use start::OpenError;
 
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
+use keyed::Turnstiles;
 use queue::{Answer, Append, Job, Purged, Quarantine, Settle};
 use reading::Reader;
 use shared::Shared;
@@ -62,6 +67,9 @@ struct Threads {
     deliveries: Reader,
     /// Answers operators.
     operators: Reader,
+    /// Finds keys of calls.
+    keys: Reader,
+    turnstiles: Arc<Turnstiles>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 

@@ -16,7 +16,7 @@ use super::obstacle::Obstacle;
 use super::place::Place;
 use super::store::Store;
 use super::vault::{Epoch, Keys, SALT, Vault};
-use super::{header, key, recovery, schema};
+use super::{header, key, keyed, recovery, schema};
 use crate::config;
 
 /// What is to be opened.
@@ -50,6 +50,8 @@ impl Opening {
         // Taken over before anything is written.
         let mut store = recovery::take_over(schema::open(path)?)?;
         let vault = begin(&store.connection, Keys::new(&key, &self.rules.old_keys))?;
+        keyed::begin(&store.connection)?;
+        store.keyed = keyed::count(&store.connection)?;
         // The database, its log and its key are files of this directory.
         key::sync_directory(path).map_err(|error| unusable(path, &error))?;
         let place = Place::of(path).map_err(|error| unusable(path, &error))?;
@@ -125,9 +127,13 @@ fn begin(connection: &Connection, keys: Keys) -> Result<Vault, Obstacle> {
             .collect()
     };
     // A start whose entries are all purged needs no key. The last one stays, so that no number comes twice.
-    let unused = "DELETE FROM epoch WHERE id < (SELECT max(id) FROM epoch) \
-                  AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id >= epoch.id << ?1 AND entry.id < (epoch.id + 1) << ?1)";
-    connection.execute(unused, [COUNTER_BITS])?;
+    let unused = format!(
+        "DELETE FROM epoch WHERE id < (SELECT max(id) FROM epoch) \
+         AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id >= epoch.id << ?1 AND entry.id < (epoch.id + 1) << ?1) \
+         AND NOT {}",
+        keyed::epoch_is_used()
+    );
+    connection.execute(&unused, [COUNTER_BITS])?;
     let past = read()?;
     if past.iter().any(|epoch| !keys.has(epoch.key)) {
         return Err(Obstacle::mistake(

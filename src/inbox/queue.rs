@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::Pace;
 use super::id::EntryId;
+use super::keyed::Work;
 use super::lease::Hold;
 use super::vault::Tag;
 
@@ -83,6 +84,8 @@ pub(super) enum Job {
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
     /// What of these goes. Answers how many.
     Purge(Vec<EntryId>, Purged, Answer<u64>),
+    /// A change of a key. Answers whether it could be made.
+    Keyed(Work),
     /// What a disk would do to the writer's connection. Nothing waits.
     #[cfg(test)]
     Break(fn(&rusqlite::Connection)),
@@ -93,13 +96,18 @@ impl Job {
         match self {
             Self::Append(append, _) => append.sealed.len(),
             Self::Quarantine(quarantine, _) => quarantine.sealed.len(),
+            Self::Keyed(work) => work.bytes(),
             _ => 0,
         }
     }
 
     /// Whether it makes the store larger.
     pub(super) fn grows(&self) -> bool {
-        matches!(self, Self::Append(..) | Self::Quarantine(..))
+        match self {
+            Self::Append(..) | Self::Quarantine(..) => true,
+            Self::Keyed(work) => work.begins(),
+            _ => false,
+        }
     }
 
     /// Tells whoever waits that nothing of it was written.
@@ -109,6 +117,7 @@ impl Job {
             Self::Append(_, answer) => drop(answer.send(Err(why))),
             Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
             Self::Redrive(_, _, answer) | Self::Purge(_, _, answer) => drop(answer.send(Err(why))),
+            Self::Keyed(work) => drop(work.answer.send(Err(why))),
             Self::Corrupt(_) => {}
             #[cfg(test)]
             Self::Break(_) => {}

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, params};
 
 use super::census::Census;
+use super::keyed;
 use super::marks::{self, Marks};
 use super::shared::code;
 use super::store::Store;
@@ -23,7 +24,8 @@ pub(super) fn take_over(connection: Connection) -> rusqlite::Result<Store> {
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
     }
     let (marks, census) = (read_marks(&connection)?, Census::take(&connection)?);
-    Ok(Store::new(connection, marks, census))
+    let keyed = keyed::count(&connection)?;
+    Ok(Store::new(connection, marks, census, keyed))
 }
 
 fn read_marks(connection: &Connection) -> rusqlite::Result<Marks> {

@@ -9,6 +9,8 @@ const BESIDE: u64 = 512;
 pub(super) struct Room {
     max: u64,
     used: u64,
+    /// Promised to answers that are under way.
+    promised: u64,
     /// Added since [`Room::written`].
     added: u64,
     was_short: bool,
@@ -16,7 +18,7 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn new(max: u64) -> Self {
-        Self { max, used: 0, added: 0, was_short: false }
+        Self { max, used: 0, promised: 0, added: 0, was_short: false }
     }
 
     /// What the database says.
@@ -27,12 +29,32 @@ impl Room {
     /// Takes room for a sealed body; false when there is none.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64 + BESIDE;
-        let fits = self.used + bytes <= self.max;
+        let fits = self.used + self.promised + bytes <= self.max;
         if fits {
             self.used += bytes;
             self.added += bytes;
         }
         fits
+    }
+
+    /// Promises room for an answer that is to come; false when there is none.
+    pub(super) fn promise(&mut self, bytes: u64) -> bool {
+        let fits = self.used + self.promised + bytes <= self.max;
+        if fits {
+            self.promised += bytes;
+        }
+        fits
+    }
+
+    /// What is promised in all, as the rows say.
+    pub(super) fn look_at_promises(&mut self, bytes: u64) {
+        self.promised = bytes;
+    }
+
+    /// Takes what was promised before.
+    pub(super) fn redeem(&mut self, bytes: usize) {
+        self.used += bytes as u64 + BESIDE;
+        self.added += bytes as u64 + BESIDE;
     }
 
     /// Bytes that were added since it was asked last, and something for the rest of a commit.
@@ -42,7 +64,7 @@ impl Room {
 
     /// Little is left, a thirty-second part: delivered entries go, the oldest first.
     pub(super) fn is_short(&self) -> bool {
-        self.used > self.max - self.max / 32
+        self.used + self.promised > self.max - self.max / 32
     }
 
     /// Whether it has become short since it was asked last.
@@ -54,6 +76,6 @@ impl Room {
 
     /// After something was refused: whether it is too early to say that there is room again.
     pub(super) fn is_full(&self) -> bool {
-        self.used + self.max / 128 > self.max
+        self.used + self.promised + self.max / 128 > self.max
     }
 }

@@ -26,9 +26,12 @@ pub(super) const PAGE: u32 = 8192;
 /// * `delivery_due` holds what may be leased and nothing else, so leasing is one range. A delivery that waits for the one
 ///   before it (state 1) is not in it.
 /// * `entry_delivered` holds what may be purged and nothing else.
+/// * `keyed` holds one row for each idempotency key. Its tag is indexed although it is random: each call with a key has to
+///   find its row, and such calls are as many as a platform takes, not as many as callbacks come. `keyed_ended` is what
+///   may be forgotten, in the order of time; `keyed_open` what nobody knows the end of.
 /// * `ledger` grows at its end and shrinks at its beginning, and is searched in order like the entries: no index costs an
 ///   append anything.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
@@ -62,6 +65,27 @@ pub(super) const MIGRATIONS: [&str; 2] = [
     CREATE INDEX delivery_due ON delivery (receiver, due, entry) WHERE state = 0;
     CREATE INDEX delivery_chain ON delivery (receiver, chain, state, entry) WHERE chain IS NOT NULL AND state < 2;
     CREATE INDEX delivery_dead ON delivery (receiver, entry) WHERE state = 3;
+",
+    "
+    CREATE TABLE keyed (
+        id INTEGER PRIMARY KEY,
+        tag BLOB NOT NULL UNIQUE,
+        alone BLOB NOT NULL,
+        body BLOB NOT NULL,
+        program INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        operation INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        claimed INTEGER NOT NULL,
+        ended INTEGER,
+        status INTEGER,
+        bytes INTEGER NOT NULL,
+        operator INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX keyed_open ON keyed (id) WHERE state < 2;
+    CREATE INDEX keyed_ended ON keyed (ended) WHERE ended IS NOT NULL;
+    CREATE TABLE answer (id INTEGER PRIMARY KEY, nonce INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
+    CREATE INDEX answer_nonce ON answer (nonce);
 ",
     "
     CREATE TABLE ledger (
@@ -158,4 +182,42 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut all =
+            connection.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").expect("sql");
+        all.query_map([], |row| row.get(0)).expect("rows").collect::<rusqlite::Result<_>>().expect("texts")
+    }
+
+    #[test]
+    fn a_database_of_each_earlier_version_is_brought_forward_with_what_it_holds() {
+        let folder = std::env::temp_dir().join(format!("schema-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let new = open(&folder.join("new.db")).expect("a new one");
+        for version in 1..MIGRATIONS.len() {
+            let path = folder.join(format!("{version}.db"));
+            let old =
+                connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).expect("a file");
+            old.execute_batch(&format!(
+                "{} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; \
+                 INSERT INTO name (text) VALUES ('kept')",
+                MIGRATIONS[..version].concat()
+            ))
+            .expect("an old database");
+            drop(old);
+            let opened = open(&path).expect("brought forward");
+            assert_eq!(tables(&opened), tables(&new), "version {version}");
+            let kept: String = opened.query_row("SELECT text FROM name", [], |row| row.get(0)).expect("a row");
+            assert_eq!(kept, "kept");
+            drop(opened);
+            open(&path).expect("and opened again");
+        }
+        drop(new);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }

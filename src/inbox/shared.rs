@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) vault: OnceLock<Arc<Vault>>,
     /// How long a delivered entry is kept.
     pub(super) retain: Duration,
+    /// How long the answer to a call with a key is remembered.
+    pub(super) keep_answers: Duration,
     /// Most bytes in use.
     pub(super) max_bytes: u64,
     pub(super) queue: Queue,

@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::queue::Queue;
 use super::reading::Reader;
 use super::shared::Shared;
+use super::store::number;
 use super::writer::Writer;
 use super::{Threads, checkpoint};
 use crate::config;
@@ -46,6 +47,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         path: rules.path.clone(),
         vault: OnceLock::new(),
         retain: rules.retain,
+        keep_answers: rules.keep_answers,
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),
@@ -55,10 +57,11 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         generation: AtomicU64::new(0),
         metrics,
     });
-    declare(receivers, &shared.metrics);
+    declare(receivers, rules.max_bytes, &shared.metrics);
     let no_thread = |_| OpenError("the system starts no thread for the inbox: raise its limit of threads".to_owned());
     let deliveries = Reader::start("inbox-lease", shared.clone()).map_err(no_thread)?;
     let operators = Reader::start("inbox-list", shared.clone()).map_err(no_thread)?;
+    let keys = Reader::start("inbox-keys", shared.clone()).map_err(no_thread)?;
     let thread = |name: &str| thread::Builder::new().name(name.to_owned());
     let moving = shared.clone();
     let mover = thread("inbox-move").spawn(move || checkpoint::run(&moving)).map_err(no_thread)?;
@@ -66,13 +69,16 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
     let store = home.move_in(&shared, first);
     let writer = Writer::new(shared.clone(), home, store, mover);
     let writer = thread("inbox-write").spawn(move || writer.run()).map_err(no_thread)?;
-    Ok(Threads { shared, deliveries, operators, writer: Mutex::new(Some(writer)) })
+    let turnstiles = Arc::default();
+    Ok(Threads { shared, deliveries, operators, keys, turnstiles, writer: Mutex::new(Some(writer)) })
 }
 
 /// Series that stand at zero are there from the start, so that an alert can rely on them.
-fn declare(receivers: &[String], metrics: &Metrics) {
+fn declare(receivers: &[String], max_bytes: u64, metrics: &Metrics) {
     let callbacks = &metrics.callbacks;
     ["written", "dropped"].iter().for_each(|outcome| callbacks.noted(outcome, 0));
+    // Also while the database cannot be opened: it says that there is to be an inbox.
+    callbacks.inbox_max_bytes.set(number(max_bytes));
     for receiver in receivers {
         for state in [State::Waiting, State::Delivered, State::Dead] {
             callbacks.entries.with_label_values(&[receiver.as_str(), state.as_str()]).set(0);

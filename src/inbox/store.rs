@@ -11,6 +11,7 @@ use super::census::{Census, Moved};
 use super::entry::{Appended, Settlement};
 use super::filter::{Pace, State};
 use super::id::EntryId;
+use super::keyed::Counts;
 use super::marks::Marks;
 use super::pace::Spread;
 use super::queue::{Append, Purged, Quarantine};
@@ -57,6 +58,10 @@ pub(super) struct Effects {
     pub(super) corrupt: u64,
     /// Delivered entries that were purged.
     pub(super) purged: u64,
+    /// Keys that left a state or entered one.
+    pub(super) keyed: Counts,
+    /// Keys whose time was over.
+    pub(super) forgotten: u64,
 }
 
 /// The writing side of the database.
@@ -67,6 +72,7 @@ pub(super) struct Store {
     texts: HashMap<i64, Arc<str>>,
     pub(super) marks: Marks,
     pub(super) census: Census,
+    pub(super) keyed: Counts,
     /// How far the redriven deliveries of each receiver are spread already.
     spread: HashMap<i64, Spread>,
 }
@@ -83,8 +89,8 @@ pub(super) fn number(value: u64) -> i64 {
 }
 
 impl Store {
-    pub(super) fn new(connection: Connection, marks: Marks, census: Census) -> Self {
-        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, census, spread: HashMap::new() }
+    pub(super) fn new(connection: Connection, marks: Marks, census: Census, keyed: Counts) -> Self {
+        Self { connection, names: HashMap::new(), texts: HashMap::new(), marks, census, keyed, spread: HashMap::new() }
     }
 
     /// After a rollback: names that were made in the transaction are not there.

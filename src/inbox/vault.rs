@@ -38,8 +38,12 @@ pub(super) enum Tagged {
     Order,
     /// A source and a whole body.
     Content,
+    /// An idempotency key with all that it is bound to.
+    Scope,
     /// An idempotency key alone.
-    Key = 5,
+    Key,
+    /// The body that was sent with an idempotency key.
+    Request,
 }
 
 /// A key that seals, or that once did.

@@ -16,7 +16,8 @@ use super::disk;
 use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
 use super::home::Home;
-use super::ledger::{self, Call};
+use super::keyed::{self, Counts, ROOM};
+use super::ledger::{self, Noting};
 use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
@@ -35,6 +36,8 @@ enum Outcome {
     Full,
     Done,
     Count(u64),
+    /// Whether a key could be changed.
+    Changed(bool),
 }
 
 /// The writer thread's own state.
@@ -142,6 +145,7 @@ impl Writer {
         let now_ms = clock::wall_millis();
         let purge = Purge {
             most: if self.purging { PURGE } else { 0 },
+            forget_ms: now_ms.saturating_sub(u64::try_from(self.shared.keep_answers.as_millis()).unwrap_or(u64::MAX)),
             // Short of room, the age of a delivered entry does not matter.
             until_ms: (!self.room.is_short())
                 .then(|| now_ms.saturating_sub(u64::try_from(self.shared.retain.as_millis()).unwrap_or(u64::MAX))),
@@ -156,15 +160,20 @@ impl Writer {
             Ok((outcomes, effects)) => {
                 self.home.worked();
                 // An empty one has nothing to sync.
-                if !jobs.is_empty() || effects.purged > 0 || !calls.is_empty() {
+                if !jobs.is_empty() || effects.purged > 0 || effects.forgotten > 0 || !calls.is_empty() {
                     self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
                     self.shared.progress.wrote(self.room.written());
                 }
                 self.shared.metrics.callbacks.noted("written", calls.len());
                 store.marks.keep(now_ms);
                 effects.moved.iter().for_each(|moved| store.census.count(*moved));
+                store.keyed.add(effects.keyed);
+                self.room.look_at_promises(store.keyed.sending.unsigned_abs() * ROOM);
                 let full = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full));
-                self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short());
+                self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short())
+                    || effects.forgotten == PURGE as u64;
+                // Room for an answer is much more than a callback needs, which may still find its own.
+                self.purging |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::Changed(false)));
                 if full {
                     self.purging = true;
                     self.health(Err(Unavailable::Full));
@@ -214,6 +223,9 @@ impl Writer {
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.corrupt.inc_by(effects.corrupt);
         callbacks.purged.inc_by(effects.purged);
+        if let Some(store) = self.store.as_ref().filter(|_| effects.keyed != Counts::default()) {
+            self.shared.metrics.keyed.stand(store.keyed.unknown, store.keyed.remembered);
+        }
         for receiver in &effects.unreadable {
             callbacks.dead.with_label_values(&[&**receiver, "unreadable"]).inc();
         }
@@ -291,7 +303,7 @@ impl Writer {
         self.room.look(used);
         let callbacks = &self.shared.metrics.callbacks;
         callbacks.inbox_bytes.set(number(used));
-        callbacks.inbox_max_bytes.set(number(self.shared.max_bytes));
+        self.shared.metrics.keyed.stand(store.keyed.unknown, store.keyed.remembered);
         let now_ms = clock::wall_millis();
         for counted in store.census.read(&store.connection)? {
             let receiver = store.text(counted.receiver)?;
@@ -339,24 +351,8 @@ impl Drop for Writer {
 struct Purge {
     most: usize,
     until_ms: Option<u64>,
-}
-
-/// What is noted beside a batch.
-struct Noting<'a> {
-    calls: &'a [Call],
-    shared: &'a Shared,
-}
-
-impl Noting<'_> {
-    fn apply(&self, store: &mut Store, forget: bool, now_ms: u64) -> rusqlite::Result<()> {
-        if let Some(vault) = self.shared.vault.get().filter(|_| !self.calls.is_empty()) {
-            ledger::insert(store, vault, self.calls)?;
-        }
-        if forget {
-            ledger::forget(&store.connection, self.shared.ledger.bounds(), now_ms)?;
-        }
-        Ok(())
-    }
+    /// Answers to calls with a key that were given before.
+    forget_ms: u64,
 }
 
 fn commit(
@@ -371,16 +367,22 @@ fn commit(
     store.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     if purge.most > 0 {
         store.purge_delivered(purge.most, purge.until_ms, &mut effects)?;
-        if effects.purged > 0 {
+        effects.forgotten = keyed::forget(&store.connection, purge.most, purge.forget_ms, &mut effects.keyed)?;
+        if effects.purged > 0 || effects.forgotten > 0 {
             room.look(recovery::used_bytes(&store.connection)?);
         }
     }
     noting.apply(store, purge.most > 0, now_ms)?;
     for job in jobs {
-        outcomes.push(if job.grows() && !room.take(job.bytes()) {
-            Outcome::Full
-        } else {
-            apply(store, job, now_ms, &mut effects)?
+        outcomes.push(match job {
+            // Its answer will need room that nobody else may have taken by then.
+            Job::Keyed(work) if work.begins() && !room.promise(ROOM) => Outcome::Changed(false),
+            Job::Keyed(work) => {
+                room.redeem(work.bytes());
+                apply(store, job, now_ms, &mut effects)?
+            }
+            job if job.grows() && !room.take(job.bytes()) => Outcome::Full,
+            job => apply(store, job, now_ms, &mut effects)?,
         });
     }
     store.connection.prepare_cached("COMMIT")?.execute([])?;
@@ -406,6 +408,7 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
         }
         Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
         Job::Purge(ids, purged, _) => Outcome::Count(store.purge(ids, purged, effects)?),
+        Job::Keyed(work) => Outcome::Changed(keyed::apply(store, &work.change, now_ms, &mut effects.keyed)?),
         #[cfg(test)]
         Job::Break(damage) => {
             damage(&store.connection);
@@ -429,6 +432,7 @@ fn answer(job: Job, outcome: Outcome) {
             let _ = answer.send(Ok(()));
         }
         (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
+        (Job::Keyed(work), Outcome::Changed(changed)) => drop(work.answer.send(Ok(changed))),
         (Job::Corrupt(entries), _) => entries.into_iter().for_each(|(_, hold)| hold.settle()),
         (job, _) => job.refuse(Unavailable::Full),
     }

@@ -96,8 +96,9 @@ impl Callbacks {
     }
 
     /// The series of a source stand at zero from the start, or the first callback that is lost or cannot be opened would
-    /// look like none.
+    /// look like none. What strangers were refused stands beside them.
     pub fn source(&self, source: &str) {
+        self.received.with_label_values(&["-", "refused"]);
         self.bytes.with_label_values(&[source]);
         self.lost.with_label_values(&[source]);
         self.time_to_loss.with_label_values(&[source]).set(300);

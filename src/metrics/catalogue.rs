@@ -108,6 +108,8 @@ const REFUSAL: Label = closed(
         "body_not_sealable",
         "body_incomplete",
         "bad_deadline",
+        "bad_idempotency_key",
+        "idempotency_key_missing",
         "unknown_account",
         "unknown_program",
         "token_invalid",
@@ -119,6 +121,10 @@ const REFUSAL: Label = closed(
         "body_timeout",
         "body_too_large",
         "header_too_large",
+        "idempotency_key_in_use",
+        "already_sent",
+        "answer_not_kept",
+        "idempotency_key_reused",
         "limited",
         "internal",
         "token_unavailable",
@@ -131,6 +137,7 @@ const REFUSAL: Label = closed(
         "answer_too_large",
         "answer_cut",
         "busy",
+        "keys_unavailable",
         "breaker_open",
         "upstream_timeout",
     ],
@@ -209,6 +216,23 @@ const ATTEMPT: Label = closed(
     ],
 );
 
+const KEYED: Label = closed(
+    "outcome",
+    &[
+        "first",
+        "not_kept",
+        "unknown",
+        "freed",
+        "replayed",
+        "waited",
+        "other_body",
+        "still_unknown",
+        "gone",
+        "in_use",
+        "unavailable",
+    ],
+);
+
 const fn series(name: &'static str, kind: Kind, labels: &'static [Label], help: &'static str) -> Series {
     Series { name, kind, labels, help }
 }
@@ -223,6 +247,9 @@ pub const ALL: &[Series] = &[
     series("calls_in_flight", Gauge, &[], "Calls between their first byte and their last."),
     series("refusals_total", Counter, &[REFUSAL], "Answers that the gateway wrote itself, by their stable word."),
     series("unknown_outcomes_total", Counter, &[ACCOUNT], "Calls that left and got no answer, so that nobody here knows whether they took effect. GET and HEAD have none and do not count."),
+    series("keyed_calls_total", Counter, &[KEYED], "Calls with an idempotency key by how they ended."),
+    series("keyed_unknown", Gauge, &[], "Idempotency keys whose call may have been carried out, and nobody knows: an operator has to settle each."),
+    series("keyed_remembered", Gauge, &[], "Idempotency keys whose call's end is known and remembered."),
     series("answers_total", Counter, &[ACCOUNT, CLASS], "Answers of the platform by status class, those before a replay included."),
     series("body_codes_total", Counter, &[ACCOUNT, BODY_CODE], "The same answers by the code in their body."),
     series("replays_total", Counter, &[ACCOUNT], "Calls sent once more because the platform refused the token."),

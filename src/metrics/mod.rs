@@ -8,6 +8,7 @@ mod callbacks;
 mod calls;
 pub mod catalogue;
 mod declare;
+mod keyed;
 mod limits;
 pub mod recent;
 pub mod sums;
@@ -23,6 +24,7 @@ use recent::Recent;
 
 pub use callbacks::Callbacks;
 pub use calls::CallCounts;
+pub use keyed::{KeyOutcome, Keyed};
 pub use limits::{BreakerSeries, LimitSeries, LimitedBy, Limits};
 
 /// All series of one gateway. Cheap to share behind an `Arc`; every method is lock free or nearly so.
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
     pub callbacks: Callbacks,
+    /// Calls with an idempotency key.
+    pub keyed: Keyed,
     /// The last failures, which are no series.
     pub recent: Recent,
 }
@@ -98,6 +102,7 @@ impl Metrics {
             log_dropped: declare.counter("log_lines_dropped_total")?,
             limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
+            keyed: Keyed::try_new(&declare)?,
             recent: Recent::default(),
             registry: registry.clone(),
         };

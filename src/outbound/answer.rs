@@ -43,6 +43,11 @@ pub(super) struct Judged {
 }
 
 impl Judged {
+    /// A whole answer that was kept.
+    pub(super) fn kept(head: ResponseHead, held: Bytes, reserved: Reserved) -> Self {
+        Self { head, length: Some(held.len() as u64), held, rest: None, code: None, _reserved: Some(reserved) }
+    }
+
     /// Whether the platform refused the token, by status or by the code in the body.
     pub(super) fn refuses_token(&self, family: Family) -> bool {
         self.head.status() == StatusCode::UNAUTHORIZED || self.code.is_some_and(|code| family.refuses(code))
@@ -202,6 +207,8 @@ fn translate(head: &Head, sealed: bool) -> ResponseHead {
                 6 => headers::is(name, SIGNED),
                 12 => headers::is(name, IS_ENCRYPTED) || name.eq_ignore_ascii_case(REQUEST_ID),
                 14 => headers::is(name, "content-length"),
+                // It would say that this is the answer to an earlier call.
+                20 => headers::is(name, "idempotency-replayed"),
                 16 => sealed && headers::is(name, "content-encoding"),
                 _ => false,
             };

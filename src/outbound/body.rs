@@ -48,6 +48,8 @@ impl Outgoing {
 pub(super) struct Collected {
     pub(super) outgoing: Outgoing,
     pub(super) admitted: Admitted,
+    /// Signature of the plain body, where sealing made one.
+    pub(super) signed: Option<Signed>,
     /// `Some` when more of the body is still to come from the program and has to stream.
     pub(super) rest: Option<Streams>,
 }
@@ -73,7 +75,7 @@ pub(super) fn room(received: &Received<'_>, rules: &config::Outbound) -> usize {
 }
 
 impl Received<'_> {
-    fn length_over(&self, limit: usize) -> bool {
+    pub(super) fn length_over(&self, limit: usize) -> bool {
         matches!(self.length, Length::Known(bytes) if bytes > limit as u64)
     }
 }
@@ -125,7 +127,7 @@ pub(super) async fn collect(
         _ => Some(body.len() as u64),
     };
     let head = compose(received, query.as_deref(), signed.as_ref(), body_length)?;
-    Ok(Collected { outgoing: Outgoing { head, body }, admitted, rest })
+    Ok(Collected { outgoing: Outgoing { head, body }, admitted, signed: sealed_body, rest })
 }
 
 /// Seals each piece as it arrives. Also says whether there was nothing at all.

@@ -3,7 +3,7 @@
 //! It decides the order of the steps and nothing else: each step is a room of its own, and takes what
 //! only the step before can make. It never touches a socket below the two sessions.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use super::Outbound;
 use super::account::Account;
@@ -13,6 +13,7 @@ use super::exchange;
 use super::limits;
 use super::login;
 use super::named;
+use super::once::{self, Entered, First, Signature};
 use super::receive::{Received, operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
@@ -20,6 +21,7 @@ use super::stop::{Stop, at_once, refused, unless_gone};
 use crate::clock;
 use crate::http::head::Request;
 use crate::http::session::Session;
+use crate::limit::Turn;
 use crate::reply::{Refusal, Reply, Sent};
 use crate::token::{Absent, LoginError, Unavailable};
 
@@ -40,6 +42,18 @@ pub(super) async fn carry<'a>(
         return login::answer(outbound, request, session, record, family).await;
     }
     let received = receive(outbound, request, operation, record)?;
+    // With a key: a call that was made is not made again, whatever the limits and the platform say now.
+    let first = match once::key(&received)? {
+        None => None,
+        // In a box, so that the others carry no room for it.
+        Some(key) => match Box::pin(once::enter(outbound, session, &received, &key, record)).await? {
+            Entered::First(first) => Some(first),
+            Entered::Known(repeat) => {
+                let judged = Box::pin(repeat.answer(outbound, session, &received, record)).await?;
+                return reply(outbound, session, &received, judged, record).await;
+            }
+        },
+    };
 
     // 2. Admit: its turn, then memory, then the body.
     let (turn, waited) = {
@@ -73,13 +87,39 @@ pub(super) async fn carry<'a>(
         admitted.map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
 
     // 3. Collect and seal, as it arrives.
-    let Collected { outgoing, mut admitted, rest } =
-        body::collect(session, &received, &outbound.rules, admitted, record).await?;
-    admitted.shrink(outgoing.held());
+    let mut collected = body::collect(session, &received, &outbound.rules, admitted, record).await?;
+    collected.admitted.shrink(collected.outgoing.held());
 
-    // 4. Authorise, 5. exchange, 6. open and judge: again, once, when the platform refuses the token.
+    // 4. Authorise, 5. exchange, 6. open and judge.
+    let judged = match first {
+        None => ask(outbound, session, &received, &collected, &mut turn, None, record).await?,
+        Some(mut first) => {
+            let key = Some((&mut first, Signature::of(&collected)?));
+            let asked = ask(outbound, session, &received, &collected, &mut turn, key, record).await;
+            Box::pin(first.end(asked, outbound, received.account, &collected.admitted, record)).await?
+        }
+    };
+    drop(collected);
+
+    // 7. Reply.
+    reply(outbound, session, &received, judged, record).await
+}
+
+/// Asks the platform: again, once, when it refuses the token. With a key, it is claimed before anything leaves, and from then
+/// on the call goes to its end, so that a repeat finds the answer.
+async fn ask(
+    outbound: &Outbound,
+    session: &mut Session,
+    received: &Received<'_>,
+    collected: &Collected,
+    turn: &mut Turn<'_>,
+    mut key: Option<(&mut First<'_>, Signature)>,
+    record: &mut Record<'_>,
+) -> Result<Judged, Stop> {
+    let Collected { outgoing, admitted, rest, .. } = collected;
     let mut replayed = false;
-    let judged = loop {
+    loop {
+        // 4. Authorise.
         let token = match &received.operation.auth {
             Auth::Token(family) => {
                 let tokens = received.account.tokens(*family);
@@ -87,7 +127,7 @@ pub(super) async fn carry<'a>(
                 let token = match at_once(current.as_mut()).await {
                     Some(token) => token,
                     None => {
-                        let token = unless_gone(session, current).await?;
+                        let token = while_wanted(session, key.as_ref(), current).await?;
                         record.lap(Phase::Token);
                         token
                     }
@@ -97,21 +137,40 @@ pub(super) async fn carry<'a>(
             _ => None,
         };
 
-        let answer = if rest.is_some() {
-            exchange::stream(session, &received, &outgoing, token.as_ref(), &mut turn, record).await?
-        } else {
-            let exchange = pin!(exchange::once(&received, &outgoing, token.as_ref(), &mut turn, record));
-            unless_gone(session, exchange).await??
+        // 5. Exchange.
+        let answer = match &mut key {
+            Some((first, body)) => {
+                Box::pin(first.claim(body, record)).await?;
+                record.skip();
+                let before = std::mem::replace(&mut record.sent, Sent::No);
+                let answer = exchange::once(received, outgoing, token.as_ref(), turn, record).await;
+                first.may_be_carried_out(record.sent != Sent::No);
+                if record.sent == Sent::No {
+                    record.sent = before;
+                }
+                answer?
+            }
+            None if rest.is_some() => {
+                exchange::stream(session, received, outgoing, token.as_ref(), turn, record).await?
+            }
+            None => {
+                let exchange = pin!(exchange::once(received, outgoing, token.as_ref(), turn, record));
+                unless_gone(session, exchange).await??
+            }
         };
         record.sent = Sent::Yes;
 
+        // 6. Open and judge.
         let judged = {
-            let judge = pin!(answer::judge(outbound, &received, answer, &admitted, record));
-            unless_gone(session, judge).await??
+            let judge = pin!(answer::judge(outbound, received, answer, admitted, record));
+            while_wanted(session, key.as_ref(), judge).await??
         };
         match (&received.operation.auth, token) {
             (Auth::Token(family), Some(token)) if judged.refuses_token(*family) => {
                 judged.discard(received.account);
+                if let Some((first, _)) = &mut key {
+                    first.may_be_carried_out(false);
+                }
                 received.account.tokens(*family).refused(token.generation()).await;
                 if rest.is_some() {
                     return Err(Reply { detail: Some(NOT_HELD), ..Refusal::TokenRefused.into() }.into());
@@ -123,12 +182,30 @@ pub(super) async fn carry<'a>(
                 record.replayed = true;
                 outbound.series.metrics.replays.with_label_values(&[&received.account.name]).inc();
             }
-            _ => break judged,
+            _ => return Ok(judged),
         }
-    };
-    drop(outgoing);
+    }
+}
 
-    // 7. Reply.
+/// Waits as long as the program is there; to the end, once a key was claimed for the call.
+async fn while_wanted<T>(
+    session: &mut Session,
+    key: Option<&(&mut First<'_>, Signature)>,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Stop> {
+    match key.is_some_and(|(first, _)| first.is_claimed()) {
+        true => Ok(work.await),
+        false => unless_gone(session, work).await,
+    }
+}
+
+async fn reply(
+    outbound: &Outbound,
+    session: &mut Session,
+    received: &Received<'_>,
+    judged: Judged,
+    record: &mut Record<'_>,
+) -> Result<(), Stop> {
     if outbound.drain.is_draining() {
         session.close_after();
     }

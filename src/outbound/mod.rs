@@ -11,6 +11,7 @@ mod code;
 mod exchange;
 mod login;
 mod named;
+mod once;
 mod query;
 mod receive;
 pub(crate) mod record;
@@ -39,6 +40,7 @@ use crate::http::head::Request;
 use crate::http::listener::{After, App, Drain, HeaderFault};
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
+use crate::inbox::Inbox;
 use crate::limit::{Budget, ProgramLimits};
 use crate::program::Programs;
 use crate::reply::{Refusal, Reply, Sent};
@@ -58,6 +60,8 @@ pub(crate) struct Outbound {
     pub(crate) limits: Vec<ProgramLimits>,
     pub(crate) routes: Routes,
     pub(crate) budget: Budget,
+    /// Where keys of calls are kept, if they are.
+    pub(crate) inbox: Option<Inbox>,
     pub(crate) rules: config::Outbound,
     pub(crate) series: CallSeries,
     /// Once it has begun, an answer says that its connection closes.

@@ -15,11 +15,11 @@ use super::stop::Stop;
 use crate::clock;
 use crate::http::head::{Length, Request};
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
-use crate::http::trace::{TRACEPARENT, TraceParent};
 use crate::limit::parse_deadline;
 use crate::program::{Credential, Program, Unknown};
 use crate::reply::{Refusal, Reply};
 use crate::token::Family;
+use crate::trace::{TRACEPARENT, TraceParent};
 
 /// What the request's header decides: who calls, for which account, which operation, and how.
 pub(super) struct Received<'a> {

@@ -11,15 +11,16 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
-use crate::http::trace::TraceParent;
 use crate::inbox::Inbox;
 use crate::inbox::ledger::{self, Named};
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
+use crate::metrics::KeyOutcome;
 use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
+use crate::trace::{self, CallSpan, TraceParent};
 
 /// Longest idempotency key that is noted, in bytes.
 const LONGEST_KEY: usize = 255;
@@ -112,6 +113,8 @@ pub(crate) struct Record<'a> {
     pub(crate) shown_key: Option<&'a [u8]>,
     /// What its answer named, for the ledger, which keeps tags.
     named: Named,
+    /// What became of its idempotency key, if it has one.
+    pub(crate) key: Option<KeyOutcome>,
     /// The limits it met, for its answer.
     pub(crate) met: Met<'a>,
     started: Instant,
@@ -141,6 +144,7 @@ impl<'a> Record<'a> {
             is_noted: false,
             shown_key: None,
             named: Named::default(),
+            key: None,
             met: Met::default(),
             started: now,
             looked: now,
@@ -210,9 +214,13 @@ impl<'a> Record<'a> {
             End::CutOff => ("cut_off", Fault::Platform),
         };
         series.counts.ended(self.program, self.account, self.operation, fault.as_str());
-        // What changes nothing leaves nothing to find out.
-        if self.sent == Sent::Unknown && !matches!(self.method, "GET" | "HEAD") {
+        // What changes nothing leaves nothing to find out, and what did not leave was counted when it did.
+        let repeats = matches!(self.key, Some(KeyOutcome::StillUnknown | KeyOutcome::InUse));
+        if self.sent == Sent::Unknown && !repeats && !matches!(self.method, "GET" | "HEAD") {
             series.counts.unknown(self.account);
+        }
+        if let Some(key) = self.key {
+            metrics.keyed.ended(key);
         }
         metrics.call_seconds.observe(took.as_secs_f64());
         if let End::Refused(refusal) = end {
@@ -258,6 +266,9 @@ impl<'a> Record<'a> {
             line.flag(key!("sealed"), self.sealed);
             line.flag(key!("replayed"), self.replayed);
             line.word(key!("reason"), self.reason);
+            if let Some(key) = self.key {
+                line.word(key!("key"), key.as_str());
+            }
             line.number(key!("bytes_in"), self.bytes_in);
             line.number(key!("bytes_out"), self.bytes_out);
             line.number(key!("limit_wait_us"), micros(Phase::LimitWait));
@@ -269,6 +280,20 @@ impl<'a> Record<'a> {
             line.number(key!("deliver_us"), micros(Phase::Deliver));
             line.number(key!("total_us"), took.as_micros() as u64);
         });
+        if let Some(parent) = &self.trace {
+            let phases = PHASES.into_iter().zip(self.phases).filter(|(_, took)| !took.is_zero());
+            trace::call(parent, || CallSpan {
+                request_id: self.request_id.as_str(),
+                program: self.program,
+                account: self.account,
+                operation: self.operation,
+                status: self.status,
+                outcome,
+                fault: fault.as_str(),
+                took,
+                phases: phases.collect(),
+            });
+        }
     }
 }
 

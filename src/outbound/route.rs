@@ -27,6 +27,8 @@ pub(crate) struct Operation {
     pub(crate) auth: Auth,
     /// Whether it is sealed; `None`: as the account says.
     pub(crate) sealed: Option<bool>,
+    /// Whether a POST of it is refused without an idempotency key.
+    pub(crate) needs_key: bool,
 }
 
 /// How a call proves whose it is.
@@ -88,7 +90,8 @@ impl Routes {
     /// # Errors
     /// A sentence naming the rule: a name that is neither known nor given a path, or a path taken twice.
     pub(crate) fn try_new(rules: &[OperationRule]) -> Result<Self, String> {
-        let other = |family| Operation { name: OTHER.to_owned(), auth: Auth::Token(family), sealed: None };
+        let other =
+            |family| Operation { name: OTHER.to_owned(), auth: Auth::Token(family), sealed: None, needs_key: false };
         let mut routes =
             Self { by_path: HashMap::new(), other: other(Family::Cloud), other_call_centre: other(Family::CallCentre) };
         for (name, path) in KNOWN {
@@ -98,7 +101,7 @@ impl Routes {
                 "process.query_read" => Auth::Headers(Vec::new()),
                 _ => Auth::Token(family),
             };
-            let operation = Operation { name: (*name).to_owned(), auth, sealed: None };
+            let operation = Operation { name: (*name).to_owned(), auth, sealed: None, needs_key: false };
             routes.by_path.insert((*path).to_owned(), vec![(None, operation)]);
         }
         for rule in rules {
@@ -131,7 +134,8 @@ impl Routes {
                     ));
                 }
                 let family = if path.starts_with(CALL_CENTRE) { Family::CallCentre } else { Family::Cloud };
-                let operation = Operation { name: rule.name.clone(), auth: Auth::Token(family), sealed: None };
+                let operation =
+                    Operation { name: rule.name.clone(), auth: Auth::Token(family), sealed: None, needs_key: false };
                 let of_path = self.by_path.entry(path.clone()).or_default();
                 if of_path.iter().any(|(taken, _)| taken.as_ref() == Some(method)) {
                     return Err(format!("[[operation]] {:?}: {method} {path} is taken by another rule", rule.name));
@@ -147,6 +151,7 @@ impl Routes {
                 rule.name
             ));
         }
+        operation.needs_key |= rule.needs_key;
         if rule.sealed.is_some() {
             operation.sealed = rule.sealed;
         }
@@ -292,6 +297,7 @@ mod tests {
             sealed: Some(false),
             headers: Vec::new(),
             limit: None,
+            needs_key: false,
         }
     }
 

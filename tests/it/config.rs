@@ -134,7 +134,8 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     );
     check_more(
         "[[operation]]\n\"a\\nb\" = 1",
-        "line 7: unknown key \"a\\nb\" in [[operation]]; known keys are name, method, path, encryption, headers, limit",
+        "line 7: unknown key \"a\\nb\" in [[operation]]; known keys are name, method, path, encryption, headers, limit, \
+         idempotency",
     );
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod answers;
+mod boards;
 mod browser;
 mod call;
 mod callers;
@@ -14,6 +15,7 @@ mod connection;
 mod delivery;
 mod demo;
 mod drain;
+mod drills;
 mod durable;
 mod early;
 mod envelope;
@@ -23,6 +25,7 @@ mod framing;
 mod gone;
 mod headers;
 mod inbound;
+mod keyed;
 mod limiting;
 mod limits;
 mod logins;

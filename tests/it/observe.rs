@@ -1,5 +1,7 @@
 //! One log line for each call, whatever becomes of it, with the right value in every field.
 
+#[cfg(feature = "otlp")]
+mod export;
 mod metrics;
 mod pages;
 mod traces;

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 8] = [
     &["admin", "delivery", "inbound", "outbound"],
     &["inbox", "limit", "program", "reply", "token"],
     &["envelope", "http"],
-    &["log"],
+    &["log", "trace"],
     &["clock", "config", "metrics"],
     &["secret"],
 ];
@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
 const SIMULATOR_USES: [&str; 4] = ["envelope", "clock", "config", "secret"];
 
 /// What only these rooms may name, and why.
-const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
+const ONLY_IN: [(&[&str], &[&str], &str); 11] = [
     (&["aes", "cbc", "cipher", "sha2"], &["envelope"], "one place to review how bytes are sealed"),
     (
         &["base64_simd"],
@@ -33,6 +33,11 @@ const ONLY_IN: [(&[&str], &[&str], &str); 10] = [
         &["admin", "inbox", "delivery", "program", "http", "simulator"],
         "ciphers at rest, the signatures of deliveries and of gateway tokens, the digests that name a page's script; the \
          others name it as the provider of TLS",
+    ),
+    (
+        &["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp"],
+        &["trace"],
+        "one place to review what leaves for a collector",
     ),
     (&["base64"], &["simulator"], "its tokens are base64 text, and it shows bytes as such; nothing is sealed with it"),
     (

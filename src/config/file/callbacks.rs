@@ -164,6 +164,7 @@ impl Section for When {
 pub(in crate::config) struct Inbox {
     pub(in crate::config) path: Option<Given<String>>,
     pub(in crate::config) retain: Option<Given<Duration>>,
+    pub(in crate::config) keep_answers: Option<Given<Duration>>,
     pub(in crate::config) max_bytes: Option<Given<usize>>,
     pub(in crate::config) ledger: Option<Given<Duration>>,
     pub(in crate::config) ledger_max_bytes: Option<Given<usize>>,
@@ -179,6 +180,7 @@ impl Section for Inbox {
         Ok(Self {
             path: table.text("path")?,
             retain: table.duration("retain")?,
+            keep_answers: table.duration("keep_answers")?,
             max_bytes: table.size("max_bytes")?,
             ledger: table.duration("ledger")?,
             ledger_max_bytes: table.size("ledger_max_bytes")?,

@@ -128,13 +128,14 @@ impl Section for Admin {
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) format: Option<Given<String>>,
+    pub(super) traces: Option<Given<String>>,
 }
 
 impl Section for Log {
     const TITLE: &'static str = "[log]";
 
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
-        Ok(Self { format: table.text("format")? })
+        Ok(Self { format: table.text("format")?, traces: table.text("traces")? })
     }
 }
 
@@ -263,6 +264,7 @@ pub(super) struct Operation {
     pub(super) encryption: Option<Given<String>>,
     pub(super) headers: Option<Given<Headers>>,
     pub(super) limit: Option<Given<OperationLimit>>,
+    pub(super) idempotency: Option<Given<String>>,
 }
 
 impl Section for Operation {
@@ -276,6 +278,7 @@ impl Section for Operation {
             encryption: table.text("encryption")?,
             headers: table.any("headers").map(headers).transpose()?,
             limit: table.section("limit")?,
+            idempotency: table.text("idempotency")?,
         })
     }
 }

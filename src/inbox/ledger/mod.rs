@@ -12,7 +12,7 @@ mod trace;
 use std::time::Duration;
 
 pub(super) use pending::{Pending, STEP};
-pub(super) use rows::{forget, insert};
+pub(super) use rows::Noting;
 pub use trace::{Found, Trace};
 pub(super) use trace::{Sought, trace};
 

@@ -6,14 +6,34 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Bounds, Call, STEP};
+use crate::inbox::shared::Shared;
 use crate::inbox::store::{Store, number};
 use crate::inbox::vault::{TAG, Tagged, Vault};
 
 /// Most rows that are forgotten in one transaction: twice as many as are written, so that they never get ahead.
 const FORGET: usize = 2 * STEP;
 
+/// What is noted beside a batch of the writer.
+pub(in crate::inbox) struct Noting<'a> {
+    pub(in crate::inbox) calls: &'a [Call],
+    pub(in crate::inbox) shared: &'a Shared,
+}
+
+impl Noting<'_> {
+    /// Writes the calls, and where it is time for that forgets old ones.
+    pub(in crate::inbox) fn apply(&self, store: &mut Store, forgets: bool, now_ms: u64) -> rusqlite::Result<()> {
+        if let Some(vault) = self.shared.vault.get().filter(|_| !self.calls.is_empty()) {
+            insert(store, vault, self.calls)?;
+        }
+        if forgets {
+            forget(&store.connection, self.shared.ledger.bounds(), now_ms)?;
+        }
+        Ok(())
+    }
+}
+
 /// Writes calls. Their tags are made here, in the writer's thread.
-pub(in crate::inbox) fn insert(store: &mut Store, vault: &Vault, calls: &[Call]) -> rusqlite::Result<()> {
+fn insert(store: &mut Store, vault: &Vault, calls: &[Call]) -> rusqlite::Result<()> {
     for call in calls {
         let names = [&call.program, &call.account, &call.operation].map(|name| store.name(&name.as_str().into()));
         let [program, account, operation] = names;
@@ -44,7 +64,7 @@ pub(in crate::inbox) fn insert(store: &mut Store, vault: &Vault, calls: &[Call])
 }
 
 /// Forgets rows that are older than they may be, and those that are too many; at most a few hundred. Returns how many.
-pub(in crate::inbox) fn forget(connection: &Connection, bounds: Bounds, now_ms: u64) -> rusqlite::Result<u64> {
+fn forget(connection: &Connection, bounds: Bounds, now_ms: u64) -> rusqlite::Result<u64> {
     let age = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
     let until = number(now_ms.saturating_sub(age));
     let newest: Option<i64> =

@@ -14,7 +14,8 @@ fn waiting(folder: &Folder) -> (Inbox, String) {
 
 async fn assert_takes_nothing(inbox: &Inbox, why: Unavailable) {
     assert_eq!(inbox.check(), Err(why));
-    assert_eq!(inbox.0.shared.metrics.callbacks.inbox_up.get(), 0);
+    let callbacks = &inbox.0.shared.metrics.callbacks;
+    assert_eq!((callbacks.inbox_up.get(), callbacks.inbox_max_bytes.get()), (0, 1 << 30), "an alert can tell");
     assert_eq!(inbox.append(callback("early")).await, Err(why));
     assert_eq!(inbox.quarantine("calls", Bytes::from_static(b"?"), "digest", 10).await, Err(why));
     assert_eq!(inbox.lease("books", 1).await.err(), Some(why));

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 
 mod deliveries;
 mod failures;
+mod keyed;
 mod keys;
 mod late;
 mod ledger;
@@ -31,6 +32,7 @@ impl Folder {
         let rules = config::Inbox {
             path: path.join("inbox.db"),
             retain: Duration::from_secs(14 * 86_400),
+            keep_answers: Duration::from_secs(86_400),
             max_bytes: 1 << 30,
             ledger: Duration::from_secs(7 * 24 * 3600),
             ledger_max_bytes: 64 << 20,

@@ -88,7 +88,7 @@ fn legal_but_unwise_values_are_warnings() {
     );
     warned(
         &format!("{ACCOUNT}[outbound]\n[[operation]]\nname = \"task.list\""),
-        "line 6: operation \"task.list\" changes nothing; give it encryption, headers, limit or a route, or remove it",
+        "line 6: operation \"task.list\" changes nothing; give it encryption, headers, limit, idempotency or a route, or remove it",
     );
     let dir = dir("warned");
     write(&dir, "ca.pem", 0o644, authority());

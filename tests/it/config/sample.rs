@@ -182,7 +182,7 @@ fn what_the_sample_shows_as_default_is_the_default() {
     examples.sources[0].encryption = written;
     assert_eq!(print(&examples), print(&least));
     assert_eq!(format!("{:?}", shown.accounts[0].encryption), format!("{:?}", sealed.accounts[0].encryption));
-    assert_eq!(parse(&uncommented(0), "defaults").log, plain.log);
+    assert_eq!(parse(&uncommented(0), "defaults").log.format, plain.log.format);
 }
 
 #[test]

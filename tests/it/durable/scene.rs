@@ -127,6 +127,7 @@ impl Scene {
             key: InboxKey::File(self.data().join("inbox.db.key")),
             path: self.data().join("inbox.db"),
             retain: Duration::from_secs(14 * 24 * 3600),
+            keep_answers: Duration::from_secs(86_400),
             max_bytes: 1 << 30,
             ledger: Duration::from_secs(7 * 24 * 3600),
             ledger_max_bytes: 64 << 20,

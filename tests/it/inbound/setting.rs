@@ -120,6 +120,7 @@ pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T 
         key: InboxKey::File(folder.path().join("data/inbox.db.key")),
         path,
         retain: Duration::from_secs(86_400),
+        keep_answers: Duration::from_secs(86_400),
         max_bytes: 1 << 30,
         ledger: Duration::from_secs(7 * 24 * 3600),
         ledger_max_bytes: 64 << 20,

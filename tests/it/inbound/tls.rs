@@ -7,22 +7,14 @@ use openssl::ssl::{SslConnector, SslMethod, SslStream};
 
 use super::setting::{PATH, Setting, assert_acknowledged, platform};
 use crate::support::gateway::Folder;
+use crate::support::identity::{NAME, write_pair};
 use crate::support::{Client, Gateway};
 
 /// When the certificate that is shown ends, as the metrics say.
 const EXPIRY: &str = "certificate_expiry_timestamp_seconds{listener=\"inbound\"}";
 
-/// Writes a new pair that ends with this year, and returns its certificate.
-pub(crate) fn write_pair(folder: &Folder, year: i32) -> String {
-    let mut wanted = rcgen::CertificateParams::new(["callbacks.example".to_owned()]).expect("a name");
-    wanted.not_after = rcgen::date_time_ymd(year, 12, 31);
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let made = wanted.self_signed(&key).expect("a certificate");
-    // One after the other, as an operator would: for a moment they do not fit.
-    std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).expect("written");
-    std::fs::write(folder.path().join("tls.pem"), made.pem()).expect("written");
-    made.pem()
-}
+/// The last day of 2998, in seconds since 1970.
+const ENDS: u64 = 32_472_057_600;
 
 /// A connection that trusts this certificate only; `None` when another one is shown.
 fn connect(gateway: &Gateway, certificate: &str) -> Option<SslStream<TcpStream>> {
@@ -30,7 +22,7 @@ fn connect(gateway: &Gateway, certificate: &str) -> Option<SslStream<TcpStream>>
     let certificate = openssl::x509::X509::from_pem(certificate.as_bytes()).expect("a certificate");
     connector.cert_store_mut().add_cert(certificate).expect("trusted");
     let stream = TcpStream::connect(gateway.inbound.expect("callbacks")).expect("the gateway listens");
-    connector.build().connect("callbacks.example", stream).ok()
+    connector.build().connect(NAME, stream).ok()
 }
 
 /// Sends a callback, and reads the answer that it expects.
@@ -48,17 +40,16 @@ fn call_back(stream: &mut SslStream<TcpStream>) {
 #[test]
 fn the_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_taken() {
     let folder = Folder::new();
-    let first = write_pair(&folder, 2998);
+    let first = write_pair(&folder, ENDS);
     let tls = "header_timeout = \"400ms\"\ntls = { cert = \"tls.pem\", key = \"tls.key\" }";
     let gateway = Setting { inbound: tls.into(), ..Setting::default() }.start_in(&folder);
     let mut old = connect(&gateway, &first).expect("the first certificate");
     call_back(&mut old);
 
-    // The last day of 2998 and of 2999, as `date -u -d 2998-12-31 +%s` has them.
-    assert_eq!(gateway.metric(EXPIRY), 32_472_057_600.0);
-    let second = write_pair(&folder, 2999);
+    assert_eq!(gateway.metric(EXPIRY), ENDS as f64);
+    let second = write_pair(&folder, ENDS + 1);
     gateway.until(|gateway| connect(gateway, &second).is_some());
-    gateway.until(|gateway| gateway.metric(EXPIRY) == 32_503_593_600.0);
+    gateway.until(|gateway| gateway.metric(EXPIRY) == (ENDS + 1) as f64);
     assert!(connect(&gateway, &first).is_none(), "the former one is shown no more");
 
     for (file, broken) in
@@ -71,7 +62,7 @@ fn the_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_taken()
         });
         call_back(&mut connect(&gateway, &second).expect("the second is shown on"));
     }
-    let third = write_pair(&folder, 2999);
+    let third = write_pair(&folder, ENDS + 1);
     gateway.until(|gateway| connect(gateway, &third).is_some());
 
     // Who says nothing, or does not speak TLS, is not waited for.

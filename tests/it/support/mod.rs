@@ -5,12 +5,15 @@ pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod gateway;
+pub(crate) mod identity;
 pub(crate) mod mounted;
 mod output;
 pub(crate) mod platform;
+pub(crate) mod prometheus;
 pub(crate) mod random;
 pub(crate) mod receiver;
 pub(crate) mod script;
+pub(crate) mod tools;
 
 pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client};

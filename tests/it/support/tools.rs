@@ -1,0 +1,18 @@
+//! Prometheus and its tool, which `make setup-test` puts below `target/tools` when the system has none.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `prometheus` or `promtool`.
+pub(crate) fn tool(name: &str) -> Command {
+    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("usr/bin").join(name);
+    let found = if unpacked.exists() { unpacked } else { PathBuf::from(name) };
+    let works = Command::new(&found).arg("--version").output().is_ok_and(|done| done.status.success());
+    assert!(works, "{name} is missing: run `make setup-test`");
+    Command::new(found)
+}
+
+/// A file of the project.
+pub(crate) fn of_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
