@@ -189,6 +189,15 @@ impl Gateway {
     }
 }
 
+/// Whether the inbox is the one that is meant, as far as looking tells.
+///
+/// # Errors
+/// One sentence that says what to do.
+pub(crate) fn check_inbox(config: &Config) -> Result<(), StartError> {
+    let checked = config.inbox.as_ref().map_or(Ok(()), Inbox::check_rules);
+    checked.map_err(|error| StartError(format!("[inbox] {error}")))
+}
+
 /// Opens the inbox, or has it tried again while the gateway runs.
 fn open_inbox(rules: &config::Inbox, config: &Config, metrics: &Arc<Metrics>) -> Result<Inbox, StartError> {
     let names: Vec<_> = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();

@@ -1,6 +1,6 @@
 //! `airudder-gateway check --config F`: would the gateway start with this file?
 //!
-//! Reads what the gateway would read, secrets included, and opens no connection and no listener.
+//! Reads what the gateway would read, secrets and the inbox's key included, and opens no connection and no listener.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,7 +20,8 @@ pub(crate) fn check(path: &Path) -> ExitCode {
 /// The exit status. A closed pipe does not change it: the status is the answer, the text explains it.
 fn report(path: &Path, loaded: Result<Config, ConfigError>, out: &mut impl Write, err: &mut impl Write) -> u8 {
     let usable = loaded.map_err(|error| error.to_string()).and_then(|config| {
-        app::check(&config).map_err(|error| format!("{}: {error}", path.display()))?;
+        let checked = app::check(&config).and_then(|_| app::check_inbox(&config));
+        checked.map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(config)
     });
     match usable {

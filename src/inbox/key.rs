@@ -21,8 +21,25 @@ const LEAST: usize = 32;
 /// # Errors
 /// Why there is none, and what to do.
 pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, Obstacle> {
+    if let Some(found) = look(key, database_exists)? {
+        return Ok(found);
+    }
+    let InboxKey::File(path) = key else { return Err(Obstacle::mistake("there is no inbox key: configure one")) };
+    create(path).map_err(|error| {
+        let (shown, kind) = (path.display(), error.kind());
+        let sentence =
+            format!("the inbox key file {shown} cannot be made ({kind}): let the gateway write its directory");
+        Obstacle::of_files(&error, sentence)
+    })
+}
+
+/// The key; `None` when its file is to be made, as there is no database yet.
+///
+/// # Errors
+/// Why there is none, and what to do.
+pub(super) fn look(key: &InboxKey, database_exists: bool) -> Result<Option<Secret>, Obstacle> {
     let path = match key {
-        InboxKey::Given(secret) => return Ok(secret.clone()),
+        InboxKey::Given(secret) => return Ok(Some(secret.clone())),
         InboxKey::File(path) => path,
     };
     let shown = path.display();
@@ -35,7 +52,7 @@ pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, Obst
                     "the inbox key file {shown} holds fewer than {LEAST} bytes: restore it from a backup"
                 )));
             }
-            Ok(Secret::new(key))
+            Ok(Some(Secret::new(key)))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             let kind = error.kind();
@@ -47,12 +64,7 @@ pub(super) fn find(key: &InboxKey, database_exists: bool) -> Result<Secret, Obst
             "the inbox key file {shown} is missing and the database is encrypted with it: restore it from a backup, or \
              move the database away to begin an empty one"
         ))),
-        Err(_) => create(path).map_err(|error| {
-            let kind = error.kind();
-            let sentence =
-                format!("the inbox key file {shown} cannot be made ({kind}): let the gateway write its directory");
-            Obstacle::of_files(&error, sentence)
-        }),
+        Err(_) => Ok(None),
     }
 }
 

@@ -85,6 +85,15 @@ impl Inbox {
         start::start(rules, receivers, metrics).map(|threads| Self(Arc::new(threads)))
     }
 
+    /// Whether [`Inbox::open`] would refuse these rules. Makes and changes nothing, also while a gateway uses the database.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// The same sentence.
+    pub fn check_rules(rules: &config::Inbox) -> Result<(), OpenError> {
+        start::check(rules)
+    }
+
     /// Keeps a callback. Returns once its bytes are synced.
     ///
     /// # Errors

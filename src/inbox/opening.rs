@@ -15,7 +15,7 @@ use super::id::COUNTER_BITS;
 use super::obstacle::Obstacle;
 use super::place::Place;
 use super::store::Store;
-use super::vault::{Epoch, Keys, SALT, Vault};
+use super::vault::{Epoch, KeyId, Keys, SALT, Vault};
 use super::{header, key, keyed, recovery, schema};
 use crate::config;
 
@@ -65,6 +65,38 @@ impl Opening {
         }
         Ok(Opened { vault, store, place, lock })
     }
+
+    /// Looks for mistakes, and makes and changes nothing, so also while another gateway uses the database.
+    ///
+    /// # Errors
+    /// What would stand in the way. Not all of it is looked for: neither locks nor rights nor room.
+    pub(super) fn look(&self) -> Result<(), Obstacle> {
+        let path = &self.rules.path;
+        let log = beside(path, "-wal");
+        header::check(path, log.exists())?;
+        let key = key::look(&self.rules.key, has_content(path) || has_content(&log))?;
+        let Some(key) = key.filter(|_| log.exists()) else { return Ok(()) };
+        let keys = Keys::new(&key, &self.rules.old_keys);
+        let connection = schema::open_to_read(path)?;
+        let (first, end) = (format!("epoch.id << {COUNTER_BITS}"), format!("(epoch.id + 1) << {COUNTER_BITS}"));
+        // What a start would not drop as unused. A former gateway kept no keys of calls.
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let is_former = usize::try_from(version).is_ok_and(|version| version < schema::MIGRATIONS.len());
+        let keyed = if is_former { "FALSE".to_owned() } else { keyed::epoch_is_used() };
+        let mut used = connection.prepare(&format!(
+            "SELECT key FROM epoch WHERE id = (SELECT max(id) FROM epoch) OR {keyed} \
+             OR EXISTS (SELECT 1 FROM entry WHERE entry.id >= {first} AND entry.id < {end})"
+        ))?;
+        let used: Vec<KeyId> = used.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        if used.iter().all(|key| keys.has(*key)) { Ok(()) } else { Err(another_key()) }
+    }
+}
+
+fn another_key() -> Obstacle {
+    Obstacle::mistake(
+        "the inbox holds callbacks that were sealed with a key which is not configured: put that key into \
+         inbox.key or inbox.old_keys",
+    )
 }
 
 /// The receivers that are not configured any more and for whom deliveries wait, and how many.
@@ -136,10 +168,7 @@ fn begin(connection: &Connection, keys: Keys) -> Result<Vault, Obstacle> {
     connection.execute(&unused, [COUNTER_BITS])?;
     let past = read()?;
     if past.iter().any(|epoch| !keys.has(epoch.key)) {
-        return Err(Obstacle::mistake(
-            "the inbox holds callbacks that were sealed with a key which is not configured: put that key into \
-             inbox.key or inbox.old_keys",
-        ));
+        return Err(another_key());
     }
     let id = past.last().map_or(1, |epoch| epoch.id + 1);
     let epoch = Epoch { id, key: keys.current(), salt };

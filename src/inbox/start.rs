@@ -37,6 +37,14 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// Looks whether a gateway would start with this inbox, and makes and changes nothing. A trouble is no reason not to.
+pub(super) fn check(rules: &config::Inbox) -> Result<(), OpenError> {
+    match (Opening { rules: rules.clone(), receivers: Vec::new() }).look() {
+        Err(Obstacle { nature: Nature::Mistake, sentence }) => Err(OpenError(sentence)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Threads, OpenError> {
     let opening = Opening { rules: rules.clone(), receivers: receivers.to_vec() };
     let first = match opening.attempt() {

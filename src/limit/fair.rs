@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use super::order::Order;
+
 /// What one call of a program with share 1 adds to its virtual time.
 const UNIT: u64 = 1 << 20;
 
@@ -12,12 +14,11 @@ const UNIT: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Fair<T> {
     lanes: Vec<Lane<T>>,
-    /// The lanes in which somebody waits, in no order.
-    active: Vec<Active>,
+    /// The virtual time of each call that waits. Of two with the same the first lane goes first.
+    order: Order,
     /// Virtual time: that of the call that went last.
     time: u64,
     tickets: u64,
-    len: usize,
     /// Most calls that may wait in one lane.
     most: usize,
 }
@@ -25,34 +26,28 @@ pub(super) struct Fair<T> {
 #[derive(Debug)]
 struct Lane<T> {
     stride: u64,
-    /// Where it goes on when somebody waits in it again.
-    resumes: u64,
+    /// Virtual time of its first call, those behind it a stride apart each; where it goes on, while nobody waits in it.
+    head: u64,
     /// By ascending ticket.
     waiting: VecDeque<(u64, T)>,
-    /// Its place in `active`.
-    place: usize,
 }
 
 impl<T> Lane<T> {
     fn new(share: u32) -> Self {
-        Self { stride: stride(share), resumes: 0, waiting: VecDeque::new(), place: usize::MAX }
+        Self { stride: stride(share), head: 0, waiting: VecDeque::new() }
+    }
+
+    /// The virtual time of a call with so many of its lane ahead, at this virtual time.
+    fn time_of(&self, ahead: usize, time: u64) -> u64 {
+        // Who did not wait has saved nothing up.
+        let head = if self.waiting.is_empty() { self.head.max(time) } else { self.head };
+        head + ahead as u64 * self.stride
     }
 }
 
 /// What one call adds to the virtual time of a lane with this share.
 fn stride(share: u32) -> u64 {
     UNIT / u64::from(share.max(1))
-}
-
-/// What choosing needs of a lane, side by side in memory.
-#[derive(Debug)]
-struct Active {
-    /// Virtual time of its first call.
-    head: u64,
-    stride: u64,
-    inverse: f64,
-    len: u64,
-    lane: usize,
 }
 
 /// As many calls of this program wait as may.
@@ -63,54 +58,39 @@ impl<T> Fair<T> {
     /// A lane for each share; at most `most` calls wait in one.
     pub(super) fn new(shares: impl IntoIterator<Item = u32>, most: usize) -> Self {
         let lanes = shares.into_iter().map(Lane::new).collect();
-        Self { lanes, active: Vec::new(), time: 0, tickets: 0, len: 0, most }
+        Self { lanes, order: Order::default(), time: 0, tickets: 0, most }
     }
 
     /// From now on the lanes have these shares; further lanes are added. A lane beyond them stays as it is: calls of a program
     /// that is gone may still wait in it.
     pub(super) fn share(&mut self, shares: &[u32]) {
         for (index, share) in shares.iter().enumerate() {
-            let stride = stride(*share);
             match self.lanes.get_mut(index) {
-                Some(lane) => {
-                    lane.stride = stride;
-                    if let Some(active) = self.active.get_mut(lane.place) {
-                        (active.stride, active.inverse) = (stride, 1.0 / stride as f64);
-                    }
-                }
+                Some(lane) => lane.stride = stride(*share),
                 None => self.lanes.push(Lane::new(*share)),
             }
         }
+        let times = |(lane, own): (usize, &Lane<T>)| {
+            let (head, stride) = (own.head, own.stride);
+            (0..own.waiting.len() as u64).map(move |ahead| (head + ahead * stride, lane))
+        };
+        self.order = self.lanes.iter().enumerate().flat_map(times).collect();
     }
 
     /// How many wait, in all lanes.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.order.len()
     }
 
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// How many of those who wait would go before a call that came to this lane now.
     pub(super) fn ahead(&self, lane: usize) -> usize {
-        let Some(own) = self.lanes.get(lane) else { return self.len };
-        let depth = own.waiting.len() as u64;
-        let head = self.active.get(own.place).map_or(own.resumes.max(self.time), |active| active.head);
-        let mine = head + depth * own.stride;
-        let before = |active: &Active| {
-            if active.lane == lane {
-                return active.len;
-            }
-            // Of two with the same time the first lane goes first.
-            let gap = (mine + u64::from(active.lane < lane)).saturating_sub(active.head);
-            // A division costs five times as much, and the product is off by less than one.
-            let calls = (gap as f64 * active.inverse) as u64;
-            let calls = calls.saturating_sub(u64::from(calls * active.stride >= gap + active.stride));
-            (calls + u64::from(calls * active.stride < gap)).min(active.len)
-        };
-        self.active.iter().map(before).sum::<u64>() as usize
+        let Some(own) = self.lanes.get(lane) else { return self.len() };
+        self.order.before((own.time_of(own.waiting.len(), self.time), lane))
     }
 
     /// Queues a call at the end of its lane, under a ticket by which it can leave.
@@ -120,51 +100,30 @@ impl<T> Fair<T> {
     pub(super) fn push(&mut self, lane: usize, call: T) -> Result<u64, TooMany> {
         let own = self.lanes.get_mut(lane).filter(|own| own.waiting.len() < self.most).ok_or(TooMany)?;
         self.tickets += 1;
+        own.head = own.time_of(0, self.time);
+        self.order.insert((own.time_of(own.waiting.len(), self.time), lane));
         own.waiting.push_back((self.tickets, call));
-        self.len += 1;
-        if let Some(active) = self.active.get_mut(own.place) {
-            active.len += 1;
-        } else {
-            own.place = self.active.len();
-            let head = own.resumes.max(self.time);
-            self.active.push(Active { head, stride: own.stride, inverse: 1.0 / own.stride as f64, len: 1, lane });
-        }
         Ok(self.tickets)
     }
 
     /// Takes the call whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
-        let next = self.active.iter_mut().min_by_key(|active| (active.head, active.lane))?;
-        self.time = next.head;
-        next.head += next.stride;
-        let lane = next.lane;
-        let (_, call) = self.lanes.get_mut(lane)?.waiting.pop_front()?;
-        self.left(lane);
-        Some(call)
+        let first = self.order.first()?;
+        self.order.remove(first);
+        let (time, lane) = first;
+        self.time = time;
+        let own = self.lanes.get_mut(lane)?;
+        own.head = time + own.stride;
+        own.waiting.pop_front().map(|(_, call)| call)
     }
 
     /// Takes a call out of the queue that does not want to wait any longer. `None`: its turn has come.
     pub(super) fn remove(&mut self, lane: usize, ticket: u64) -> Option<T> {
-        let waiting = &mut self.lanes.get_mut(lane)?.waiting;
-        let at = waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
-        let (_, call) = waiting.remove(at)?;
-        self.left(lane);
-        Some(call)
-    }
-
-    /// A call has left this lane.
-    fn left(&mut self, lane: usize) {
-        self.len -= 1;
-        let place = self.lanes[lane].place;
-        self.active[place].len -= 1;
-        if self.active[place].len == 0 {
-            let gone = self.active.swap_remove(place);
-            self.lanes[lane].resumes = gone.head;
-            self.lanes[lane].place = usize::MAX;
-            if let Some(moved) = self.active.get(place) {
-                self.lanes[moved.lane].place = place;
-            }
-        }
+        let own = self.lanes.get_mut(lane)?;
+        let at = own.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        // Those behind it move up, so it is the last time of the lane that is free.
+        self.order.remove((own.time_of(own.waiting.len() - 1, self.time), lane));
+        own.waiting.remove(at).map(|(_, call)| call)
     }
 }
 
@@ -261,6 +220,42 @@ mod tests {
             let before = std::iter::from_fn(|| fair.pop()).take_while(|call| *call != u64::MAX).count();
             assert_eq!(ahead, before, "round {round}");
         }
+    }
+
+    #[test]
+    fn what_is_told_to_be_ahead_is_what_counting_finds() {
+        let mut seed = 11_u64;
+        let mut below = |most: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % most
+        };
+        let mut fair = Fair::new((0..40).map(|lane| 1 + lane % 4), 1000);
+        let mut tickets = Vec::new();
+        for step in 0..20_000 {
+            let lane = below(40) as usize;
+            match below(10) {
+                0..5 => tickets.extend(fair.push(lane, step).map(|ticket| (lane, ticket))),
+                5..7 => drop(fair.pop()),
+                7..9 if !tickets.is_empty() => {
+                    let (lane, ticket) = tickets.swap_remove(below(tickets.len() as u64) as usize);
+                    fair.remove(lane, ticket);
+                }
+                _ if step % 500 == 0 => {
+                    let shares: Vec<_> = (0..41).map(|_| 1 + below(9) as u32).collect();
+                    fair.share(&shares);
+                }
+                _ => {}
+            }
+            let own = &fair.lanes[lane];
+            let mine = (own.time_of(own.waiting.len(), fair.time), lane);
+            let of_lane = |(lane, own): (usize, &Lane<u64>)| {
+                (0..own.waiting.len()).filter(|ahead| (own.time_of(*ahead, fair.time), lane) < mine).count()
+            };
+            let counted: usize = fair.lanes.iter().enumerate().map(of_lane).sum();
+            assert_eq!(fair.ahead(lane), counted, "step {step}");
+            assert_eq!(fair.len(), fair.lanes.iter().map(|own| own.waiting.len()).sum::<usize>());
+        }
+        assert!(fair.len() > 1_000, "{}", fair.len());
     }
 
     #[test]

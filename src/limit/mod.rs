@@ -11,6 +11,7 @@ mod deadline;
 mod fair;
 mod fields;
 mod gate;
+mod order;
 mod pace;
 mod rate;
 mod turns;

@@ -28,9 +28,33 @@ fn fill(setup: &Setup) {
 
 #[track_caller]
 fn assert_refused(setup: &Setup, says: &str) {
-    let finished = Finished::of("run", setup, |text| text);
-    assert_eq!((finished.status, finished.err.lines().count()), (Some(64), 1), "{}", finished.err);
-    assert!(finished.err.contains("[inbox] ") && finished.err.contains(says), "{}", finished.err);
+    // `check` first, because it must not change what it looks at.
+    for command in ["check", "run"] {
+        let finished = Finished::of(command, setup, |text| text);
+        assert_eq!((finished.status, finished.err.lines().count()), (Some(64), 1), "{command}: {}", finished.err);
+        assert!(finished.err.contains("[inbox] ") && finished.err.contains(says), "{command}: {}", finished.err);
+    }
+}
+
+#[test]
+fn check_passes_what_starts_and_makes_no_file_also_beside_a_running_gateway() {
+    let folder = Folder::new();
+    let ours = setup(&folder, "key = { env = \"ONE\" }\n");
+    let passes = |setup: &Setup| assert_eq!(Finished::of("check", setup, |text| text).status, Some(0));
+    passes(&ours);
+    assert!(!folder.path().join("inbox.db").exists() && !folder.path().join("inbox.db.lock").exists());
+    let gateway = ours.start_at(&Refusing::new().url(), None);
+    assert_acknowledged(&call_back(&mut platform(&gateway), &(String::new(), b"{}".to_vec())));
+    passes(&ours);
+    let other = Finished::of("check", &setup(&folder, "key = { env = \"TWO\" }\n"), |text| text);
+    assert!(other.status == Some(64) && other.err.contains("inbox.old_keys"), "{}", other.err);
+    assert_acknowledged(&call_back(&mut platform(&gateway), &(String::new(), b"{}".to_vec())));
+    drop(gateway);
+    // What it cannot be blamed for is no mistake: a disk that lost its header.
+    let path = folder.path().join("inbox.db");
+    let length = std::fs::metadata(&path).expect("a database").len();
+    std::fs::write(&path, vec![0; length as usize]).expect("damaged");
+    passes(&ours);
 }
 
 fn change(folder: &Path, sql: &str) {
