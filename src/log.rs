@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub fn start(format: LogFormat, dropped: IntCounter) -> Result<Flush, tracing::subscriber::SetGlobalDefaultError> {
     let queue =
         Arc::new(Queue { state: Mutex::new(State::default()), filled: Condvar::new(), written: Condvar::new() });
-    let lines = Lines { format, queue: queue.clone(), dropped };
+    let lines = Lines::new(format, queue.clone(), dropped);
     tracing::subscriber::set_global_default(lines.clone())?;
     let _ = LINES.set(lines);
     let writer = queue.clone();
@@ -134,6 +135,13 @@ impl Stamp {
 /// Where [`call`] writes; empty until [`start`].
 static LINES: OnceLock<Lines> = OnceLock::new();
 
+/// Lines have another shape from now on.
+pub(crate) fn reshape(format: LogFormat) {
+    if let Some(lines) = LINES.get() {
+        lines.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+}
+
 /// Writes the line of one call. It says what an event of the target `call` would, at a tenth of the price of one with
 /// as many fields, which is a twentieth of a small call.
 pub(crate) fn call(fill: impl FnOnce(&mut CallLine<'_>)) {
@@ -150,7 +158,7 @@ fn line(json: &str, human: &str, fill: impl FnOnce(&mut CallLine<'_>)) {
     if let Some(lines) = LINES.get() {
         lines.write(|out, time| {
             out.reserve(CALL_LINE);
-            let is_json = lines.format == LogFormat::Json;
+            let is_json = lines.is_json.load(Ordering::Relaxed);
             let (before, after, end) = if is_json { ("{\"time\":\"", json, "}\n") } else { ("", human, "\n") };
             for part in [before, time, after] {
                 out.extend_from_slice(part.as_bytes());
@@ -218,12 +226,16 @@ impl CallLine<'_> {
 
 #[derive(Clone)]
 struct Lines {
-    format: LogFormat,
+    is_json: Arc<AtomicBool>,
     queue: Arc<Queue>,
     dropped: IntCounter,
 }
 
 impl Lines {
+    fn new(format: LogFormat, queue: Arc<Queue>, dropped: IntCounter) -> Self {
+        Self { is_json: Arc::new((format == LogFormat::Json).into()), queue, dropped }
+    }
+
     /// Lets `fill` append one line, and sees to it that it is written.
     fn write(&self, fill: impl FnOnce(&mut Vec<u8>, &str)) {
         let mut state = self.queue.lock();
@@ -248,7 +260,7 @@ impl Subscriber for Lines {
 
     fn event(&self, event: &Event<'_>) {
         self.write(|out, time| {
-            let mut line = Line { out: Text(out), json: self.format == LogFormat::Json };
+            let mut line = Line { out: Text(out), json: self.is_json.load(Ordering::Relaxed) };
             line.write(event, time);
         });
     }
@@ -383,7 +395,7 @@ mod tests {
     fn a_line_is_one_json_object_with_typed_fields() {
         let queue = Arc::new(Queue { state: Mutex::default(), filled: Condvar::new(), written: Condvar::new() });
         let dropped = IntCounter::new("dropped", "dropped").expect("a counter");
-        let lines = Lines { format: LogFormat::Json, queue: queue.clone(), dropped };
+        let lines = Lines::new(LogFormat::Json, queue.clone(), dropped);
         tracing::subscriber::with_default(lines, || {
             tracing::info!(target: "airudder_gateway::call", status = 200_u64, code = -1_i64, sealed = true, absent = None::<i64>, who = "a\"b", "done");
             tracing::info!(target: "pingora_core", "not ours");

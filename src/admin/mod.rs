@@ -11,6 +11,7 @@ mod inbox;
 mod keys;
 mod page;
 mod question;
+mod reload;
 mod status;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use http::Method;
 use serde_json::json;
 
 pub(crate) use access::Access;
+pub(crate) use reload::{Asked, Reloaded, Reloads};
 pub(crate) use status::{History, Looks};
 
 use crate::http::head;
@@ -31,8 +33,11 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, and with an [inbox] /inbox, /keys, /call and \
-                     /call.json.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, POST /reload, and with an [inbox] /inbox, \
+                     /keys, /call and /call.json.";
+
+/// Where operators ask for another configuration.
+const RELOAD: &str = "/reload";
 
 /// What operators may look at.
 pub(crate) struct Admin {
@@ -43,24 +48,26 @@ pub(crate) struct Admin {
     pub(crate) inbound: bool,
     /// Where callbacks are stored, if they are.
     pub(crate) inbox: Option<Inbox>,
-    /// Who may look at the status and into the inbox.
+    /// Who may look at the status and into the inbox, and ask for another configuration.
     pub(crate) access: Access,
     /// The last hour.
     pub(crate) history: History,
+    /// Where another configuration is asked for; `None`: there is none.
+    pub(crate) reloads: Option<Reloads>,
 }
 
 impl Admin {
     /// Nothing when the request may be answered with its page; before its body is read.
     fn admit(&self, request: &Request) -> Result<(), Page> {
         let is_document = is_document(&request.path);
-        let guarded = is_document || [STATUS, CALL].contains(&&*request.path) || operates(&request.path);
-        if guarded {
+        let changes = operates(&request.path) || request.path == RELOAD;
+        if is_document || [STATUS, CALL].contains(&&*request.path) || changes {
             let checked = self.access.check(request);
             checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
         }
         match request.method {
             Method::GET | Method::HEAD => Ok(()),
-            _ if operates(&request.path) => Ok(()),
+            _ if changes => Ok(()),
             _ => Err(Page::only("GET, HEAD")),
         }
     }
@@ -73,6 +80,13 @@ impl Admin {
             "/livez" => Page::json(200, &json!({"live": true})),
             "/readyz" | "/readyz/outbound" => self.outbound(),
             "/readyz/inbound" => self.inbound(),
+            RELOAD => match &self.reloads {
+                Some(reloads) if request.method == Method::POST => reloads.page().await,
+                Some(_) => Page::only("POST"),
+                None => {
+                    Page::message(404, "This gateway was started without a file, so there is nothing to read again.")
+                }
+            },
             path => {
                 let page = match &self.inbox {
                     Some(_) if path == "/call" => Some(html::call()),

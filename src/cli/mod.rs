@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod inbox;
 mod keys;
+mod reload;
 mod run;
 mod simulate;
 
@@ -39,6 +40,8 @@ enum Command {
     },
     /// What happened to a phone call: requests, answers, callbacks and deliveries, by any id of theirs.
     Call(call::Args),
+    /// Have a running gateway read its configuration again: exit 0, or 64 with one sentence when it is refused.
+    Reload(reload::Args),
     /// Look into the inbox of a running gateway, send again, remove.
     Inbox(Box<inbox::Args>),
     /// Look at the idempotency keys that a running gateway keeps, and settle those whose call has no known end.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
         Command::Call(args) => call::call(&args),
+        Command::Reload(args) => reload::reload(&args),
         Command::Inbox(args) => inbox::inbox(&args),
         Command::Keys(args) => keys::keys(&args),
         Command::Simulate(args) => simulate::simulate(&args),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::{Gateway, descriptors};
+use crate::app::{Gateway, Hangups, Origin, descriptors};
 use crate::config::Config;
 use crate::log;
 use crate::metrics::Metrics;
@@ -14,10 +14,19 @@ use crate::trace;
 /// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
 /// 70 for a bug, 0 after a signal.
 pub(crate) fn run(path: &Path) -> ExitCode {
+    // First, because it would end the process.
+    let hangups = match Hangups::catch() {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            eprintln!("the system does not let the gateway receive signals ({error})");
+            return ExitCode::from(70);
+        }
+    };
     let mut config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
+    let origin = Origin { path: path.to_owned(), written: config.clone(), hangups };
     if let Some(limit) = descriptors::raise() {
         descriptors::divide(&mut config, limit);
     }
@@ -37,7 +46,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         Ok(export) => export.flatten(),
         Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
     };
-    let gateway = match Gateway::try_new(&config, metrics) {
+    let gateway = match Gateway::try_new(&config, metrics, Some(origin)) {
         Ok(gateway) => gateway,
         Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
     };

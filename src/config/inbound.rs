@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Identity, Upstream};
+use super::{Authorities, Identity, Upstream};
 use crate::secret::Secret;
 
 /// The public listener, where the platform calls back.
@@ -102,7 +102,7 @@ pub enum Mode {
 }
 
 /// Where callbacks are delivered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receiver {
     /// Unique name, used in logs and metrics.
     pub name: String,
@@ -110,8 +110,8 @@ pub struct Receiver {
     pub upstream: Upstream,
     /// Path and query of its URL, beginning with `/`.
     pub target: String,
-    /// PEM file of the certificate authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// The certificate authorities to trust instead of the system's.
+    pub ca: Option<Authorities>,
     /// What it is shown when it asks for a client certificate.
     pub identity: Option<Identity>,
     /// Signs deliveries (Standard Webhooks 1.0.0): the current secret and, while it is being rotated, the former. Decoded
@@ -163,7 +163,7 @@ pub struct Inbox {
 }
 
 /// Where the inbox key comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum InboxKey {
     /// Configured: at least 32 bytes.
     Given(Secret),

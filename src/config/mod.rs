@@ -5,11 +5,13 @@
 
 mod account;
 mod address;
+mod authorities;
 mod bounds;
 mod callbacks;
 mod check;
 mod error;
 mod file;
+mod fixed;
 mod headers;
 mod identity;
 mod inbound;
@@ -27,9 +29,10 @@ mod units;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+pub use authorities::Authorities;
 pub use error::ConfigError;
 pub use identity::{Identity, IdentityError, IdentityPair};
 pub use inbound::{Inbound, Inbox, InboxKey, Mode, Receiver, Source, SourceEncryption, When};
@@ -190,8 +193,8 @@ pub struct Account {
     pub name: String,
     /// The platform's address.
     pub upstream: Upstream,
-    /// PEM file of the certificate authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// The certificate authorities to trust instead of the system's.
+    pub ca: Option<Authorities>,
     /// `APPKey` of the login.
     pub app_key: Secret,
     /// `APPSecret` of the login.
@@ -222,7 +225,7 @@ pub struct Upstream {
 }
 
 /// How an account's bodies are sealed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Encryption {
     /// Cipher and padding.
     pub scheme: Scheme,

@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::authorities::Authorities;
 use super::error::Fault;
 use super::file::Reference;
 use super::table::Given;
@@ -70,8 +71,8 @@ impl Surroundings<'_> {
         }
     }
 
-    /// The path of a PEM file that holds at least one usable certificate.
-    pub(super) fn ca(&self, given: &Given<String>) -> Result<PathBuf, Fault> {
+    /// A PEM file that holds at least one usable certificate.
+    pub(super) fn ca(&self, given: &Given<String>) -> Result<Authorities, Fault> {
         let path = self.dir.join(&given.value);
         let pem = read_pem(&path).map_err(|why| given.fault(format!("cannot be read from {path:?}: {why}")))?;
         let mut roots = RootCertStore::empty();
@@ -86,7 +87,7 @@ impl Surroundings<'_> {
             return Err(given
                 .fault(format!("names {path:?}, which holds no certificate; name a PEM file with BEGIN CERTIFICATE")));
         }
-        Ok(path)
+        Ok(Authorities::new(path, &pem))
     }
 
     fn variable(&self, given: &Given<Reference>, name: &str) -> Result<Vec<u8>, Fault> {

@@ -90,7 +90,7 @@ impl Target {
         Self {
             client: Client::presenting(
                 receiver.upstream.clone(),
-                receiver.ca.as_deref(),
+                receiver.ca.as_ref().map(config::Authorities::path),
                 receiver.identity.as_ref(),
                 timeouts,
             ),

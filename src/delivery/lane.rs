@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::{Ended, Outcome, Target};
@@ -27,6 +27,10 @@ const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(5);
 /// Everything that attempts at one receiver share.
 pub(super) struct Lane {
     receiver: Arc<str>,
+    /// As it is configured.
+    written: config::Receiver,
+    /// Nothing more is to be taken: the receiver is gone, or another lane leads to it.
+    retired: watch::Sender<bool>,
     pub(super) target: Target,
     schedule: Schedule,
     inbox: Inbox,
@@ -57,6 +61,8 @@ impl Lane {
         let dead = |reason| callbacks.dead.with_label_values(&[name, reason]);
         Self {
             receiver: name.into(),
+            written: receiver.clone(),
+            retired: watch::Sender::new(false),
             target: Target::new(receiver),
             schedule: Schedule::new(&receiver.retry, retain),
             inbox,
@@ -80,13 +86,30 @@ impl Lane {
         &self.receiver
     }
 
-    /// Delivers until `stop` begins; then attempts under way may end, until the grace is over. What is left then is given
+    /// Whether it leads to this receiver, as it is configured now.
+    pub(super) fn is_to(&self, receiver: &config::Receiver) -> bool {
+        self.written == *receiver
+    }
+
+    /// Takes nothing more; attempts under way may end.
+    pub(super) fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    async fn is_retired(&self) {
+        // The sender lives as long as this lane, so the wait cannot fail.
+        let _ = self.retired.subscribe().wait_for(|&retired| retired).await;
+    }
+
+    /// Delivers until `stop` begins or the lane is retired; then attempts under way may end, until the grace is over. What is left then is given
     /// back by being dropped.
     pub(super) async fn run(self: Arc<Self>, stop: Stop) {
         let mut attempts = JoinSet::new();
         tokio::select! {
-            () = self.take_what_is_due(&mut attempts) => {}
+            biased;
             () = stop.begun() => {}
+            () = self.is_retired() => {}
+            () = self.take_what_is_due(&mut attempts) => {}
         }
         tokio::select! {
             () = async { while attempts.join_next().await.is_some() {} } => {}

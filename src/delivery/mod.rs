@@ -17,6 +17,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::config;
@@ -34,10 +36,23 @@ const READ_EVERY: Duration = Duration::from_secs(2);
 /// How often the names of the receivers are looked up again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
-/// The lanes of all receivers, to be run as a background service of the pingora server.
-pub(crate) struct Delivery {
-    lanes: Vec<Arc<Lane>>,
+/// The lanes of all receivers, to be run as a background service of the pingora server. A handle: cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Delivery(Arc<Lanes>);
+
+struct Lanes {
+    present: watch::Sender<Vec<Arc<Lane>>>,
     stop: Stop,
+    /// Callbacks are tried until they are older than this.
+    retain: Duration,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+}
+
+/// A lane that was started, and may be retired by now.
+struct Started {
+    lane: Arc<Lane>,
+    task: JoinHandle<()>,
 }
 
 impl Delivery {
@@ -46,22 +61,65 @@ impl Delivery {
         receivers: impl IntoIterator<Item = &'a config::Receiver>,
         retain: Duration,
         inbox: &Inbox,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
     ) -> Self {
-        let lane = |receiver| Arc::new(Lane::new(receiver, retain, inbox.clone(), metrics));
-        Self { lanes: receivers.into_iter().map(lane).collect(), stop: Stop::new() }
+        let (inbox, metrics) = (inbox.clone(), metrics.clone());
+        let lanes = Lanes { present: watch::Sender::new(Vec::new()), stop: Stop::new(), retain, inbox, metrics };
+        let delivery = Self(Arc::new(lanes));
+        delivery.replace(receivers);
+        delivery
+    }
+
+    /// Delivers to these receivers from now on. A lane that is the same goes on as it is; of another one and of one that is
+    /// gone, attempts under way end before anything else is tried at that receiver.
+    pub(crate) fn replace<'a>(&self, receivers: impl IntoIterator<Item = &'a config::Receiver>) {
+        let Lanes { present, retain, inbox, metrics, .. } = &*self.0;
+        present.send_modify(|lanes| {
+            let lane = |receiver| {
+                let same = lanes.iter().find(|lane| lane.is_to(receiver));
+                same.cloned().unwrap_or_else(|| Arc::new(Lane::new(receiver, *retain, inbox.clone(), metrics)))
+            };
+            let next: Vec<_> = receivers.into_iter().map(lane).collect();
+            lanes.iter().filter(|lane| !next.iter().any(|kept| Arc::ptr_eq(kept, lane))).for_each(|lane| lane.retire());
+            *lanes = next;
+        });
     }
 
     /// How it is stopped.
     pub(crate) fn stop(&self) -> Stop {
-        self.stop.clone()
+        self.0.stop.clone()
+    }
+
+    fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.0.present.borrow().clone()
+    }
+
+    /// Starts the lanes that are new. One that takes another's place begins when that one has ended.
+    fn start_new(&self, started: &mut Vec<Started>) {
+        started.retain(|started| !started.task.is_finished());
+        for lane in self.lanes() {
+            if started.iter().any(|started| Arc::ptr_eq(&started.lane, &lane)) {
+                continue;
+            }
+            let before = started.iter().position(|started| started.lane.receiver() == lane.receiver());
+            let before = before.map(|at| started.swap_remove(at).task);
+            let (running, run) = (self.0.stop.enter(), lane.clone().run(self.0.stop.clone()));
+            let task = tokio::spawn(async move {
+                if let Some(before) = before {
+                    // However it ended.
+                    let _ = before.await;
+                }
+                run.await;
+                drop(running);
+            });
+            started.push(Started { lane, task });
+        }
     }
 
     /// Looks the names of the receivers up again, side by side: a name server that hangs for one holds up nobody.
     async fn resolve(&self) {
         let mut asked = tokio::task::JoinSet::new();
-        for lane in &self.lanes {
-            let lane = lane.clone();
+        for lane in self.lanes() {
             asked.spawn(async move {
                 if let Err(error) = lane.target.client.resolve().await {
                     let receiver = lane.receiver();
@@ -74,7 +132,7 @@ impl Delivery {
 
     /// Shows new client certificates once their files have changed.
     async fn reread(&self) {
-        for lane in &self.lanes {
+        for lane in self.lanes() {
             let receiver = lane.receiver();
             match lane.target.client.reread_identity().await {
                 Ok(true) => tracing::info!(receiver, "the client certificate was replaced"),
@@ -88,19 +146,14 @@ impl Delivery {
 #[async_trait]
 impl BackgroundService for Delivery {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        for lane in &self.lanes {
-            let running = self.stop.enter();
-            let run = lane.clone().run(self.stop.clone());
-            tokio::spawn(async move {
-                run.await;
-                drop(running);
-            });
-        }
+        let (mut started, mut changes) = (Vec::new(), self.0.present.subscribe());
+        self.start_new(&mut started);
         let (mut sweep, mut resolve) = (interval(SWEEP_EVERY), interval(RESOLVE_EVERY));
         let mut read = interval(READ_EVERY);
         loop {
             tokio::select! {
-                _ = sweep.tick() => self.lanes.iter().for_each(|lane| lane.target.client.sweep()),
+                _ = sweep.tick() => self.lanes().iter().for_each(|lane| lane.target.client.sweep()),
+                Ok(()) = changes.changed() => self.start_new(&mut started),
                 _ = resolve.tick() => self.resolve().await,
                 _ = read.tick() => self.reread().await,
                 _ = shutdown.changed() => return,

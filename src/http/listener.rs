@@ -23,6 +23,7 @@ use super::door::{Door, Public};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
 use super::line::Line;
+use super::present::Present;
 use super::session::{NoRequest, Session};
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
@@ -68,7 +69,7 @@ pub(crate) struct Rules {
     pub(crate) header_timeout: Duration,
     /// How long a connection may be idle between requests.
     pub(crate) keepalive_timeout: Duration,
-    /// Connections at the same time.
+    /// Connections at the same time, fixed with the listener.
     pub(crate) max_connections: usize,
     /// Largest head of a request, in bytes.
     pub(crate) max_header: usize,
@@ -80,8 +81,7 @@ pub(crate) struct Rules {
 pub(crate) struct Listener<A> {
     name: &'static str,
     socket: Option<TcpListener>,
-    app: Arc<A>,
-    rules: Rules,
+    present: Arc<Present<A>>,
     threads: usize,
     drain: Drain,
     public: Option<Public>,
@@ -95,13 +95,12 @@ impl<A: App> Listener<A> {
     pub(crate) fn try_new(
         name: &'static str,
         address: SocketAddr,
-        app: Arc<A>,
-        rules: Rules,
+        present: Arc<Present<A>>,
         threads: usize,
         drain: Drain,
     ) -> io::Result<Self> {
         let socket = bind(address)?;
-        Ok(Self { name, socket: Some(socket), app, rules, threads, drain, public: None })
+        Ok(Self { name, socket: Some(socket), present, threads, drain, public: None })
     }
 
     /// The same where strangers may connect.
@@ -123,7 +122,7 @@ impl<A: App> Service for Listener<A> {
             tracing::error!(listener = self.name, "the listening socket could not join the runtime");
             return;
         };
-        let door = Arc::new(Door::new(self.rules.max_connections, self.public.take()));
+        let door = Arc::new(Door::new(self.present.rules().max_connections, self.public.take()));
         let drain = self.drain.clone();
         let mut draining = pin!(drain.begun());
         loop {
@@ -134,13 +133,13 @@ impl<A: App> Service for Listener<A> {
             };
             match accepted {
                 Ok(Some(visitor)) => {
-                    let (app, rules, drain, door) = (self.app.clone(), self.rules, self.drain.clone(), door.clone());
+                    let (present, drain, door) = (self.present.clone(), self.drain.clone(), door.clone());
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
-                        let peer = visitor.peer;
+                        let (peer, rules) = (visitor.peer, present.rules());
                         let Some((line, place)) = door.open(visitor, rules.header_timeout).await else { return };
                         drop(door);
-                        converse(&app, line, peer, rules, &drain).await;
+                        converse(&present, line, peer, rules, &drain).await;
                         drop(place);
                     });
                 }
@@ -176,7 +175,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
-async fn converse<A: App>(app: &Arc<A>, line: Line, peer: IpAddr, rules: Rules, drain: &Drain) {
+async fn converse<A: App>(present: &Present<A>, line: Line, peer: IpAddr, rules: Rules, drain: &Drain) {
     let (mut session, mut request) = (Session::new(line, rules.write_timeout), Request::new());
     let mut allowed = rules.header_timeout;
     let mut draining = pin!(drain.begun());
@@ -194,14 +193,15 @@ async fn converse<A: App>(app: &Arc<A>, line: Line, peer: IpAddr, rules: Rules, 
             Ok(()) => {}
             Err(NoRequest::Gone) => return,
             Err(NoRequest::Fault(fault)) => {
-                app.refuse(&request, &mut session, fault).await;
+                present.load().refuse(&request, &mut session, fault).await;
                 return session.linger().await;
             }
         }
         if drain.is_draining() {
             session.close_after();
         }
-        match app.serve(&request, &mut session, peer).await {
+        let after = present.load().serve(&request, &mut session, peer).await;
+        match after {
             After::Keep => {}
             After::Linger => return session.linger().await,
             After::Cut => return,

@@ -13,6 +13,7 @@ mod line;
 pub(crate) mod listener;
 mod patience;
 mod pool;
+pub(crate) mod present;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod retry;

@@ -29,6 +29,13 @@ pub(crate) struct Tls {
 /// The certificate that new connections are shown.
 struct Shown(ArcSwap<CertifiedKey>);
 
+/// A certificate that can be shown.
+pub(crate) struct Certified {
+    key: CertifiedKey,
+    /// In seconds since 1970; 0 when it does not say.
+    expires: i64,
+}
+
 /// No certificate can be shown: the end of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsError {
@@ -44,8 +51,9 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`].
     pub(crate) fn try_new(pair: IdentityPair, expiry: IntGauge) -> Result<Self, TlsError> {
-        expiry.set(pair.expires.unwrap_or(0));
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(certified(pair)?)));
+        let Certified { key, expires } = Self::certify(pair)?;
+        expiry.set(expires);
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(key)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|_| TlsError::Protocol)?
@@ -61,13 +69,27 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`]; then the former one stays.
     pub(crate) fn replace(&self, pair: IdentityPair) -> Result<bool, TlsError> {
-        if self.shown.0.load().cert == pair.chain {
-            return Ok(false);
+        Self::certify(pair).map(|certified| self.show(certified))
+    }
+
+    /// A pair that can be shown.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub(crate) fn certify(pair: IdentityPair) -> Result<Certified, TlsError> {
+        let key = any_supported_type(&pair.key).map_err(|_| TlsError::Key)?;
+        Ok(Certified { key: CertifiedKey::new(pair.chain, key), expires: pair.expires.unwrap_or(0) })
+    }
+
+    /// Shows it from now on. Whether it is another one.
+    pub(crate) fn show(&self, certified: Certified) -> bool {
+        let Certified { key, expires } = certified;
+        if self.shown.0.load().cert == key.cert {
+            return false;
         }
-        let expires = pair.expires.unwrap_or(0);
-        self.shown.0.store(Arc::new(certified(pair)?));
+        self.shown.0.store(Arc::new(key));
         self.expiry.set(expires);
-        Ok(true)
+        true
     }
 
     /// `None` when the peer did not manage.
@@ -99,8 +121,3 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
-
-fn certified(pair: IdentityPair) -> Result<CertifiedKey, TlsError> {
-    let key = any_supported_type(&pair.key).map_err(|_| TlsError::Key)?;
-    Ok(CertifiedKey::new(pair.chain, key))
-}

@@ -21,7 +21,8 @@ const LATE: Duration = Duration::from_secs(30);
 /// than those that are remembered, so the time that is shown stays right.
 const MOST: usize = 200_000;
 
-/// The refused callbacks of one source.
+/// The refused callbacks of one source; at first none.
+#[derive(Default)]
 pub(super) struct Losses {
     /// Its key is random and new at each start, so that nobody outside can make two callbacks look alike.
     hasher: RandomState,
@@ -52,11 +53,6 @@ pub(super) enum Seen<'a> {
 }
 
 impl Losses {
-    /// Nothing was refused yet.
-    pub(super) fn new() -> Self {
-        Self { hasher: RandomState::new(), refused: Mutex::default() }
-    }
-
     fn mark(&self, seen: Seen<'_>) -> Mark {
         Mark(match seen {
             Seen::Signed(signed) => self.hasher.hash_one((0_u8, signed.to_ascii_lowercase())),
@@ -122,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_most_urgent_one_counts_until_it_is_accepted_or_lost() {
-        let (losses, start) = (Losses::new(), clock::now());
+        let (losses, start) = (Losses::default(), clock::now());
         let look = |after: u64| {
             let (left, lost) = losses.look(start + Duration::from_secs(after));
             (left.as_secs(), lost)
@@ -146,7 +142,7 @@ mod tests {
 
     #[test]
     fn one_that_is_refused_again_after_it_was_accepted_begins_anew() {
-        let (losses, start) = (Losses::new(), clock::now());
+        let (losses, start) = (Losses::default(), clock::now());
         losses.refused(A, start);
         losses.accepted(A);
         losses.refused(A, start + Duration::from_secs(200));
@@ -156,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_length_is_too_little_to_know_a_callback_again() {
-        let (losses, start) = (Losses::new(), clock::now());
+        let (losses, start) = (Losses::default(), clock::now());
         losses.refused(Seen::Length(Some(1)), start);
         losses.accepted(A);
         assert_eq!(losses.look(start + Duration::from_secs(100)), (Duration::from_secs(200), 0));
@@ -164,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_remembered_up_to_a_bound() {
-        let (losses, start) = (Losses::new(), clock::now());
+        let (losses, start) = (Losses::default(), clock::now());
         for n in 0..MOST as u64 + 10 {
             losses.refused(Seen::Length(Some(n)), start);
         }

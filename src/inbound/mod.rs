@@ -47,7 +47,7 @@ pub(crate) struct Inbound {
     pub(crate) rules: config::Inbound,
     pub(crate) metrics: Arc<Metrics>,
     /// What strangers were refused and no log line has told yet.
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: Arc<Refusals>,
     /// Once it has begun, an answer says that its connection closes.
     pub(crate) drain: Drain,
 }

@@ -3,7 +3,6 @@
 //! It is never stored and never sent twice once a byte of it has left; when it fails, the platform tries again. What
 //! comes back is status, content type and body, and nothing else of the receiver's answer.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,8 +26,7 @@ const COPIES: usize = 3;
 
 /// The way to one receiver.
 pub(crate) struct Relay {
-    /// Name of the receiver.
-    receiver: String,
+    receiver: config::Receiver,
     client: Client,
     target: String,
     /// The configured headers, as lines.
@@ -58,14 +56,19 @@ impl Relay {
                 headers.extend_from_slice(part);
             }
         }
-        let ca = receiver.ca.as_deref().map(Path::new);
+        let ca = receiver.ca.as_ref().map(config::Authorities::path);
         Self {
-            receiver: receiver.name.clone(),
+            receiver: receiver.clone(),
             client: Client::presenting(receiver.upstream.clone(), ca, receiver.identity.as_ref(), timeouts),
             target: receiver.target.clone(),
             headers,
             timeout: allowed,
         }
+    }
+
+    /// Whether it is the way to this receiver, as it is configured now.
+    pub(crate) fn is_to(&self, receiver: &config::Receiver, allowed: Duration) -> bool {
+        self.receiver == *receiver && self.timeout == allowed
     }
 
     /// Passes an opened body on and waits for the answer, whose body is not sealed yet. `room` reserves so many bytes for
@@ -140,7 +143,7 @@ impl Relay {
     pub(super) async fn refresh(&self) {
         // On a failure the known addresses stay, and the next callback shows whether they still serve.
         let _ = self.client.resolve().await;
-        let receiver = self.receiver.as_str();
+        let receiver = self.receiver.name.as_str();
         match self.client.reread_identity().await {
             Ok(true) => tracing::info!(receiver, "the client certificate was replaced"),
             Ok(false) => {}

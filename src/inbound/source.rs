@@ -26,7 +26,8 @@ pub(crate) struct Source {
     pub(super) mode: Mode,
     /// Where bodies that could not be opened are kept, and how many.
     pub(super) quarantine: Option<(Inbox, usize)>,
-    pub(super) losses: Losses,
+    /// One for all configurations that have a source of this name.
+    pub(super) losses: Arc<Losses>,
 }
 
 /// What becomes of its callbacks.
@@ -34,7 +35,7 @@ pub(crate) enum Mode {
     /// They are stored for those receivers that take them.
     Store(Inbox, Vec<(Arc<str>, Option<Condition>)>),
     /// They are passed on while the platform waits.
-    Relay(Box<Relay>),
+    Relay(Arc<Relay>),
 }
 
 /// All origins, by their paths.
@@ -42,12 +43,13 @@ pub(crate) enum Mode {
 pub(crate) struct Sources(HashMap<String, Arc<Source>>);
 
 impl Source {
-    /// A source of the configuration, with its account's cipher.
+    /// A source of the configuration, with its account's cipher. What its `former` self refused is not forgotten.
     pub(crate) fn new(
         source: &config::Source,
         cipher: Option<Cipher>,
         mode: Mode,
         quarantine: Option<(Inbox, usize)>,
+        former: Option<&Self>,
     ) -> Self {
         Self {
             name: source.name.as_str().into(),
@@ -56,7 +58,15 @@ impl Source {
             allow: source.allow.clone(),
             mode,
             quarantine,
-            losses: Losses::new(),
+            losses: former.map_or_else(Arc::default, |former| former.losses.clone()),
+        }
+    }
+
+    /// Where its callbacks are passed on to.
+    pub(crate) fn relay(&self) -> Option<&Arc<Relay>> {
+        match &self.mode {
+            Mode::Relay(relay) => Some(relay),
+            Mode::Store(..) => None,
         }
     }
 
@@ -82,6 +92,11 @@ impl Sources {
     /// The source of a path. The hash is keyed, so that its time tells nothing of how much of a path was right.
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Source>> {
         self.0.get(path)
+    }
+
+    /// The source of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Source> {
+        self.0.values().find(|source| &*source.name == name).map(AsRef::as_ref)
     }
 
     /// Each of them.

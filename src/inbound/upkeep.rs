@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Inbound;
-use super::source::{Mode, Source};
+use super::relay::Relay;
 use crate::clock;
-use crate::config::Identity;
+use crate::http::present::Present;
 use crate::http::tls::Tls;
 
 /// How often the time to loss is computed; it counts seconds.
@@ -27,19 +28,15 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs beside the listener.
 pub(crate) struct Upkeep {
-    pub(crate) inbound: Arc<Inbound>,
-    /// What the listener shows, and where it comes from.
-    pub(crate) tls: Option<(Arc<Tls>, Identity)>,
+    pub(crate) inbound: Arc<Present<Inbound>>,
+    /// What the listener shows.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        // Side by side: a name server or a file system that hangs stops neither the clock nor another relay.
-        for source in self.inbound.sources.all().filter(|source| matches!(source.mode, Mode::Relay(_))) {
-            tokio::spawn(refresh(source.clone(), shutdown.clone()));
-        }
-        let (mut look, mut read) = (every(LOOK_EVERY), every(READ_EVERY));
+        let (mut look, mut read, mut refresh) = (every(LOOK_EVERY), every(READ_EVERY), every(REFRESH_EVERY));
         let clock = async {
             loop {
                 look.tick().await;
@@ -53,9 +50,35 @@ impl BackgroundService for Upkeep {
                 self.read_certificate(&mut complained).await;
             }
         };
+        // Side by side: a name server or a file system that hangs stops neither the clock nor another relay.
+        let relays = async {
+            let (mut refreshing, mut at_it) = (JoinSet::new(), Vec::<Arc<Relay>>::new());
+            loop {
+                tokio::select! {
+                    _ = refresh.tick() => {
+                        for relay in self.inbound.load().sources.all().filter_map(|source| source.relay()) {
+                            if !at_it.iter().any(|busy| Arc::ptr_eq(busy, relay)) {
+                                let relay = relay.clone();
+                                at_it.push(relay.clone());
+                                refreshing.spawn(async move {
+                                    relay.refresh().await;
+                                    relay
+                                });
+                            }
+                        }
+                    }
+                    Some(done) = refreshing.join_next() => match done {
+                        Ok(done) => at_it.retain(|busy| !Arc::ptr_eq(busy, &done)),
+                        // Which one it was is not known any more.
+                        Err(_) => at_it.clear(),
+                    },
+                }
+            }
+        };
         tokio::select! {
             () = clock => {}
             () = certificate => {}
+            () = relays => {}
             _ = shutdown.changed() => {}
         }
     }
@@ -64,9 +87,10 @@ impl BackgroundService for Upkeep {
 impl Upkeep {
     /// Shows how long until the most urgent refused callback of each source is lost, and tells what strangers were refused.
     fn look(&self) {
-        self.inbound.refusals.tell(clock::now());
-        let callbacks = &self.inbound.metrics.callbacks;
-        for source in self.inbound.sources.all() {
+        let inbound = self.inbound.load();
+        inbound.refusals.tell(clock::now());
+        let callbacks = &inbound.metrics.callbacks;
+        for source in inbound.sources.all() {
             let (left, lost) = source.losses.look(clock::now());
             callbacks.time_to_loss.with_label_values(&[&source.name]).set(left.as_secs() as i64);
             callbacks.lost.with_label_values(&[&source.name]).inc_by(lost);
@@ -79,9 +103,14 @@ impl Upkeep {
 
     /// Shows a new certificate once its files have changed; a broken pair keeps the former one and is told once.
     async fn read_certificate(&self, complained: &mut Option<String>) {
-        let Some((tls, identity)) = &self.tls else { return };
-        let files = identity.clone();
+        let Some(tls) = &self.tls else { return };
+        let inbound = self.inbound.load();
+        let Some(files) = inbound.rules.tls.clone() else { return };
         let Ok(read) = tokio::task::spawn_blocking(move || files.read()).await else { return };
+        // Its files are another's by now: what was read is not what is to be shown.
+        if !Arc::ptr_eq(&inbound, &self.inbound.load()) {
+            return;
+        }
         let replaced = match read {
             Ok(pair) => tls.replace(pair).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -106,20 +135,4 @@ fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// Keeps the addresses of one relay's receiver known, and our certificate for it fresh.
-async fn refresh(source: Arc<Source>, mut shutdown: ShutdownWatch) {
-    let Mode::Relay(relay) = &source.mode else { return };
-    let mut ticks = every(REFRESH_EVERY);
-    let refreshing = async {
-        loop {
-            ticks.tick().await;
-            relay.refresh().await;
-        }
-    };
-    tokio::select! {
-        () = refreshing => {}
-        _ = shutdown.changed() => {}
-    }
 }

@@ -27,7 +27,8 @@ pub(super) struct Desk {
 
 #[derive(Default)]
 struct Receivers {
-    /// They come from the configuration, so their number is bounded.
+    configured: Vec<String>,
+    /// Of those, and of former ones while they are in use, so their number is bounded.
     counters: HashMap<Arc<str>, Arc<Counter>>,
     /// The store is away.
     closed: bool,
@@ -59,9 +60,7 @@ struct Due {
 impl Desk {
     pub(super) fn new(receivers: &[String]) -> Self {
         let desk = Self { receivers: Mutex::default() };
-        for receiver in receivers {
-            desk.counter(receiver);
-        }
+        desk.reconfigure(receivers.to_vec());
         desk
     }
 
@@ -77,6 +76,23 @@ impl Desk {
         let counter = Arc::new(Counter { name: name.clone(), state: Mutex::new(due), changed: Notify::new() });
         receivers.counters.insert(name, counter.clone());
         counter
+    }
+
+    /// Whether this is a receiver of the configuration.
+    pub(super) fn knows(&self, receiver: &str) -> bool {
+        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).configured.iter().any(|known| known == receiver)
+    }
+
+    /// These are the receivers from now on; what is leased to others stays leased. The ones that are new.
+    pub(super) fn reconfigure(&self, receivers: Vec<String>) -> Vec<String> {
+        let mut known = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = receivers.iter().filter(|name| !known.configured.contains(name)).cloned().collect();
+        // Who holds a counter may be about to lease: a second one would give the same delivery away twice.
+        known.counters.retain(|name, counter| {
+            receivers.iter().any(|kept| **kept == **name) || Arc::strong_count(counter) > 1 || counter.leased() > 0
+        });
+        known.configured = receivers;
+        fresh
     }
 
     /// Nothing can be leased until [`Desk::reopen`].

@@ -198,6 +198,15 @@ impl Inbox {
         self.write(|answer| Job::Settle(settle, answer)).await
     }
 
+    /// Other receivers are configured from now on. What waits for one that is not stays, and is told in the log.
+    pub fn reconfigure(&self, receivers: Vec<String>) {
+        let shared = &self.0.shared;
+        let fresh = shared.desk.reconfigure(receivers.clone());
+        start::declare(&fresh, shared.max_bytes, &shared.metrics);
+        // While the store is away, it is told at the next start.
+        let _ = shared.queue.push(Job::Receivers(receivers));
+    }
+
     /// Whether callbacks are taken.
     ///
     /// # Errors

@@ -55,14 +55,7 @@ impl Opening {
         // The database, its log and its key are files of this directory.
         key::sync_directory(path).map_err(|error| unusable(path, &error))?;
         let place = Place::of(path).map_err(|error| unusable(path, &error))?;
-        for (receiver, deliveries) in unclaimed(&mut store, &self.receivers)? {
-            // The name stood in an earlier configuration of ours.
-            tracing::warn!(
-                receiver = &*receiver,
-                deliveries,
-                "deliveries wait for a receiver that is not configured: put it back, or purge them"
-            );
-        }
+        tell_unclaimed(&mut store, &self.receivers)?;
         Ok(Opened { vault, store, place, lock })
     }
 
@@ -97,6 +90,19 @@ fn another_key() -> Obstacle {
         "the inbox holds callbacks that were sealed with a key which is not configured: put that key into \
          inbox.key or inbox.old_keys",
     )
+}
+
+/// Warns of what waits for receivers that are not among these.
+pub(super) fn tell_unclaimed(store: &mut Store, receivers: &[String]) -> rusqlite::Result<()> {
+    for (receiver, deliveries) in unclaimed(store, receivers)? {
+        // The name stood in an earlier configuration of ours.
+        tracing::warn!(
+            receiver = &*receiver,
+            deliveries,
+            "deliveries wait for a receiver that is not configured: put it back, or purge them"
+        );
+    }
+    Ok(())
 }
 
 /// The receivers that are not configured any more and for whom deliveries wait, and how many.

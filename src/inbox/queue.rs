@@ -84,6 +84,8 @@ pub(super) enum Job {
     Redrive(Vec<(EntryId, i64)>, Pace, Answer<u64>),
     /// What of these goes. Answers how many.
     Purge(Vec<EntryId>, Purged, Answer<u64>),
+    /// Other receivers are configured. Nobody waits.
+    Receivers(Vec<String>),
     /// A change of a key. Answers whether it could be made.
     Keyed(Work),
     /// What a disk would do to the writer's connection. Nothing waits.
@@ -118,7 +120,7 @@ impl Job {
             Self::Quarantine(_, answer) | Self::Settle(_, answer) => drop(answer.send(Err(why))),
             Self::Redrive(_, _, answer) | Self::Purge(_, _, answer) => drop(answer.send(Err(why))),
             Self::Keyed(work) => drop(work.answer.send(Err(why))),
-            Self::Corrupt(_) => {}
+            Self::Corrupt(_) | Self::Receivers(_) => {}
             #[cfg(test)]
             Self::Break(_) => {}
         }

@@ -82,7 +82,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
 }
 
 /// Series that stand at zero are there from the start, so that an alert can rely on them.
-fn declare(receivers: &[String], max_bytes: u64, metrics: &Metrics) {
+pub(super) fn declare(receivers: &[String], max_bytes: u64, metrics: &Metrics) {
     let callbacks = &metrics.callbacks;
     ["written", "dropped"].iter().for_each(|outcome| callbacks.noted(outcome, 0));
     // Also while the database cannot be opened: it says that there is to be an inbox.

@@ -22,7 +22,7 @@ use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
 use super::store::{Effects, Store, number};
-use super::{recovery, schema};
+use super::{opening, recovery, schema};
 use crate::clock;
 
 /// How often the writer looks after what nobody asks for: purging, series, a disk that was full.
@@ -308,6 +308,12 @@ impl Writer {
         for counted in store.census.read(&store.connection)? {
             let receiver = store.text(counted.receiver)?;
             let labels = [&*receiver, counted.state.as_str()];
+            if counted.count == 0 && !self.shared.desk.knows(&receiver) {
+                // Gone already is as good.
+                let _ = callbacks.entries.remove_label_values(&labels);
+                let _ = callbacks.oldest_seconds.remove_label_values(&labels);
+                continue;
+            }
             callbacks.entries.with_label_values(&labels).set(number(counted.count));
             if counted.state != State::Delivered {
                 let age = counted.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000);
@@ -398,6 +404,10 @@ fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> ru
         }
         Job::Settle(settle, _) => {
             store.settle(settle.id, &settle.receiver, settle.settlement, now_ms, effects)?;
+            Outcome::Done
+        }
+        Job::Receivers(receivers) => {
+            opening::tell_unclaimed(store, receivers)?;
             Outcome::Done
         }
         Job::Corrupt(entries) => {

@@ -52,6 +52,12 @@ impl Budget {
         Self { requests: half(), answers: half() }
     }
 
+    /// The same memory, for which a call waits up to `wait`.
+    pub(crate) fn waiting(&self, wait: Duration) -> Self {
+        let half = |half: &Half| Half { wait, ..half.clone() };
+        Self { requests: half(&self.requests), answers: half(&self.answers) }
+    }
+
     /// Room for a request body of `bytes`, first come first served. The caller's turn has come, which bounds how many
     /// wait here where its account is limited.
     ///

@@ -99,6 +99,7 @@ const LIMIT: Label = closed("limit", &["program", "operation", "account", "pause
 const BREAKER: Label = closed("state", &["closed", "open", "probing"]);
 const CONNECTION: Label = closed("outcome", &["new", "reused", "replaced", "failed"]);
 const LISTENER: Label = closed("listener", &["inbound"]);
+const RELOAD: Label = closed("outcome", &["ok", "invalid", "restart", "internal"]);
 const DEAD: Label = closed("reason", &["gone", "buried", "expired", "unreadable"]);
 const REFUSAL: Label = closed(
     "outcome",
@@ -289,6 +290,14 @@ pub const ALL: &[Series] = &[
     series("memory_in_use_bytes", Gauge, &[], "Bytes of held bodies and answers that are reserved, of calls and of callbacks."),
     series("memory_budget_bytes", Gauge, &[], "Most bytes that may be reserved: outbound.memory and inbound.memory."),
     series("log_lines_dropped_total", Counter, &[], "Log lines dropped because standard output was stuck."),
+    series("config_reload_total", Counter, &[RELOAD], "Configurations that were read while the gateway ran, by what became of them."),
+    series("config_last_reload_successful", Gauge, &[], "1 when the configuration that was read last serves, 0 when it was refused."),
+    series(
+        "config_last_reload_success_timestamp_seconds",
+        Gauge,
+        &[],
+        "When the configuration that serves was read, in seconds since 1970.",
+    ),
     series("build_info", Gauge, &[configured("version", Configured::Version)], "Always 1; the version is the label."),
 ];
 

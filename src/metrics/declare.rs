@@ -6,23 +6,30 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, Result,
 };
 
 use super::catalogue::{self, Kind, PREFIX, Series};
+use super::families::Family;
 
 /// Declares and registers under the product's prefix, and knows what was declared.
 pub(super) struct Declare<'a> {
     registry: &'a Registry,
     declared: RefCell<BTreeSet<&'static str>>,
+    families: RefCell<Vec<Family>>,
 }
 
 impl<'a> Declare<'a> {
     pub(super) fn new(registry: &'a Registry) -> Self {
-        Self { registry, declared: RefCell::default() }
+        Self { registry, declared: RefCell::default(), families: RefCell::default() }
+    }
+
+    /// Those with labels that were declared.
+    pub(super) fn families(self) -> Vec<Family> {
+        self.families.into_inner()
     }
 
     /// What the catalogue lists and nobody declared.
@@ -38,7 +45,7 @@ impl<'a> Declare<'a> {
 
     pub(super) fn counters(&self, name: &str) -> Result<IntCounterVec> {
         let series = self.find(name, "counter", true)?;
-        self.register(IntCounterVec::new(opts(series), &labels(series))?)
+        self.register_all(series, IntCounterVec::new(opts(series), &labels(series))?)
     }
 
     pub(super) fn gauge(&self, name: &str) -> Result<IntGauge> {
@@ -48,13 +55,13 @@ impl<'a> Declare<'a> {
 
     pub(super) fn gauges(&self, name: &str) -> Result<IntGaugeVec> {
         let series = self.find(name, "gauge", true)?;
-        self.register(IntGaugeVec::new(opts(series), &labels(series))?)
+        self.register_all(series, IntGaugeVec::new(opts(series), &labels(series))?)
     }
 
     /// Gauges that are no whole numbers.
     pub(super) fn fractions(&self, name: &str) -> Result<GaugeVec> {
         let series = self.find(name, "gauge", true)?;
-        self.register(GaugeVec::new(opts(series), &labels(series))?)
+        self.register_all(series, GaugeVec::new(opts(series), &labels(series))?)
     }
 
     pub(super) fn histogram(&self, name: &str) -> Result<Histogram> {
@@ -64,7 +71,7 @@ impl<'a> Declare<'a> {
 
     pub(super) fn histograms(&self, name: &str) -> Result<HistogramVec> {
         let series = self.find(name, "histogram", true)?;
-        self.register(HistogramVec::new(buckets(series), &labels(series))?)
+        self.register_all(series, HistogramVec::new(buckets(series), &labels(series))?)
     }
 
     fn find(&self, name: &str, kind: &str, labelled: bool) -> Result<&'static Series> {
@@ -76,6 +83,18 @@ impl<'a> Declare<'a> {
         })?;
         self.declared.borrow_mut().insert(series.name);
         Ok(series)
+    }
+
+    fn register_all<B: MetricVecBuilder + 'static>(
+        &self,
+        series: &'static Series,
+        vector: MetricVec<B>,
+    ) -> Result<MetricVec<B>>
+    where
+        MetricVec<B>: Collector,
+    {
+        self.families.borrow_mut().push(Family::new(series, &vector));
+        self.register(vector)
     }
 
     fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C> {

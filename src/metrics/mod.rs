@@ -8,6 +8,7 @@ mod callbacks;
 mod calls;
 pub mod catalogue;
 mod declare;
+mod families;
 mod keyed;
 mod limits;
 pub mod recent;
@@ -20,6 +21,7 @@ use prometheus::{
 };
 
 use declare::Declare;
+use families::Family;
 use recent::Recent;
 
 pub use callbacks::Callbacks;
@@ -30,6 +32,8 @@ pub use limits::{BreakerSeries, LimitSeries, LimitedBy, Limits};
 /// All series of one gateway. Cheap to share behind an `Arc`; every method is lock free or nearly so.
 pub struct Metrics {
     registry: Registry,
+    /// Those with labels.
+    families: Vec<Family>,
     /// Calls that ended, by who is to blame: `none`, `program`, `gateway`, `platform`.
     pub calls: IntCounterVec,
     /// The same calls by operation.
@@ -64,6 +68,12 @@ pub struct Metrics {
     pub memory_budget: IntGauge,
     /// Log lines that were dropped because the output was stuck.
     pub log_dropped: IntCounter,
+    /// Configurations that were read while the gateway ran, by what became of them.
+    pub config_reloads: IntCounterVec,
+    /// Whether the last of them serves.
+    pub config_successful: IntGauge,
+    /// When the one that serves was read, in seconds since 1970.
+    pub config_timestamp: IntGauge,
     /// What limits calls.
     pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
@@ -82,7 +92,8 @@ impl Metrics {
     pub fn try_new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let declare = Declare::new(&registry);
-        let metrics = Self {
+        let mut metrics = Self {
+            families: Vec::new(),
             calls: declare.counters("calls_total")?,
             operation_calls: declare.counters("operation_calls_total")?,
             unknown_outcomes: declare.counters("unknown_outcomes_total")?,
@@ -100,6 +111,9 @@ impl Metrics {
             memory_in_use: declare.gauge("memory_in_use_bytes")?,
             memory_budget: declare.gauge("memory_budget_bytes")?,
             log_dropped: declare.counter("log_lines_dropped_total")?,
+            config_reloads: declare.counters("config_reload_total")?,
+            config_successful: declare.gauge("config_last_reload_successful")?,
+            config_timestamp: declare.gauge("config_last_reload_success_timestamp_seconds")?,
             limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
             keyed: Keyed::try_new(&declare)?,
@@ -111,14 +125,34 @@ impl Metrics {
         if let [missing, ..] = *declare.missing() {
             return Err(prometheus::Error::Msg(format!("{missing} stands in the catalogue and nobody declares it")));
         }
+        metrics.families = declare.families();
         // Words that are rare are there from the start, or their first time would look like none.
-        for label in catalogue::find("refusals_total").map_or(&[][..], |series| series.labels) {
-            if let catalogue::Values::Closed(words) = label.values {
-                words.iter().for_each(|word| drop(metrics.refusals.with_label_values(&[word])));
+        for (name, family) in [("refusals_total", &metrics.refusals), ("config_reload_total", &metrics.config_reloads)]
+        {
+            for label in catalogue::find(name).map_or(&[][..], |series| series.labels) {
+                if let catalogue::Values::Closed(words) = label.values {
+                    words.iter().for_each(|word| drop(family.with_label_values(&[word])));
+                }
             }
         }
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
+    }
+
+    /// A configuration was read while the gateway ran, at `now` in seconds since 1970; `outcome` is one of the label's
+    /// values.
+    pub fn config_reloaded(&self, outcome: &'static str, now: u64) {
+        self.config_reloads.with_label_values(&[outcome]).inc();
+        match outcome {
+            "ok" => self.config_serves(now),
+            _ => self.config_successful.set(0),
+        }
+    }
+
+    /// A configuration serves since `now`, in seconds since 1970.
+    pub fn config_serves(&self, now: u64) {
+        self.config_successful.set(1);
+        self.config_timestamp.set(now as i64);
     }
 
     /// The series of one account that every call touches, found once.
@@ -292,6 +326,27 @@ mod tests {
         largest.sort_by(|a, b| b.cmp(a));
         let all = largest.iter().map(|(count, _)| count).sum::<usize>() + process().len();
         assert!(all <= 3000, "{all} series, the largest families are {:?}", &largest[..5]);
+    }
+
+    #[test]
+    fn series_go_with_the_names_in_their_labels_and_the_rest_stays() {
+        let metrics = Metrics::try_new().expect("the catalogue is declared");
+        for (program, account) in [("a", "main"), ("b", "main"), ("a", "former"), ("-", "-"), ("-", "former")] {
+            metrics.calls.with_label_values(&[program, account, "none"]).inc();
+        }
+        metrics.limits.account("former").limited(LimitedBy::Queue);
+        metrics.callbacks.attempt_seconds.with_label_values(&["former"]).observe(1.0);
+        metrics.callbacks.entries.with_label_values(&["former", "waiting"]).set(1);
+        metrics.callbacks.entries.with_label_values(&["former", "dead"]).set(0);
+        metrics.refusals.with_label_values(&["internal"]).inc();
+        metrics.retain(|of, name| name == "main" || of == Configured::Programs && name == "a");
+        let text = String::from_utf8(metrics.encode()).expect("text");
+        let calls: Vec<_> =
+            text.lines().filter(|line| line.contains("_calls_total{") && line.contains("program")).collect();
+        assert_eq!(calls.len(), 2, "{calls:?}");
+        let gone: Vec<_> = text.lines().filter(|line| line.contains("\"former\"")).collect();
+        assert_eq!(gone, ["airudder_gateway_inbox_entries{receiver=\"former\",state=\"waiting\"} 1"]);
+        assert!(text.contains("airudder_gateway_refusals_total{outcome=\"internal\"} 1"));
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(crate) struct Sealing {
 }
 
 impl Account {
+    /// Both token caches.
+    pub(crate) fn caches(&self) -> [(&Cache<HttpLogin>, Family); 2] {
+        [Family::Cloud, Family::CallCentre].map(|family| (self.tokens(family), family))
+    }
+
     /// The token cache of a family.
     pub(crate) fn tokens(&self, family: Family) -> &Cache<HttpLogin> {
         match family {

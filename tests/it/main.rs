@@ -37,6 +37,7 @@ mod operate;
 mod outcomes;
 mod programs;
 mod queries;
+mod reload;
 mod replays;
 mod restarts;
 mod sealing;

@@ -59,7 +59,7 @@ fn show(stay: bool) -> io::Result<()> {
     let folder = Folder::new()?;
     let config = configure(&platform, &folder, stay, events)?;
     let metrics = Arc::new(Metrics::try_new().map_err(io::Error::other)?);
-    let gateway = Gateway::try_new(&config, metrics).map_err(io::Error::other)?;
+    let gateway = Gateway::try_new(&config, metrics, None).map_err(io::Error::other)?;
     let (outbound, admin, inbound) = gateway.addresses()?;
     let inbound = inbound.ok_or_else(|| io::Error::other("conf/demo.toml has no [inbound]"))?;
     platform.call_back_to(&format!("http://{inbound}{CALLBACKS}"))?;

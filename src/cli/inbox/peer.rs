@@ -25,6 +25,9 @@ const EX_NOPERM: u8 = 77;
 /// `EX_IOERR`: our own output cannot be written.
 const EX_IOERR: u8 = 74;
 
+/// Where a gateway is asked to read its configuration again.
+const RELOAD: &str = "/reload";
+
 /// Why a command ends early.
 pub(in crate::cli) struct Failure {
     /// Exit status.
@@ -84,6 +87,21 @@ impl Peer {
         let config = self.config.display();
         let (status, sentence) = match status {
             200 => return Ok(page),
+            401 | 415 if target == RELOAD => (
+                EX_NOPERM,
+                format!(
+                    "the gateway on {address} refuses the token of [admin] in {config}; if it is a new one, send the gateway \
+                     SIGHUP instead"
+                ),
+            ),
+            404 if target == RELOAD => (
+                EX_UNAVAILABLE,
+                format!(
+                    "the gateway on {address} does not reload by this page, because its admin listener is open to others \
+                     and has no token; send it SIGHUP"
+                ),
+            ),
+            422 => (EX_USAGE, said()),
             401 | 415 => (
                 EX_NOPERM,
                 format!("the gateway on {address} refuses the token of [admin] in {config}; give the one it runs with"),

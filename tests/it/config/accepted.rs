@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use airudder_gateway::config::{Config, Iv, Scheme};
+use airudder_gateway::config::{Authorities, Config, Iv, Scheme};
 
 use super::{ACCOUNT, dir, env, parse, write};
 
@@ -121,7 +121,8 @@ fn files_are_looked_for_where_the_configuration_stands() {
                       with chmod 600";
         assert_eq!(config.warnings, if good == "open" { vec![others] } else { vec![] }, "{good}");
     }
-    assert_eq!(parse("ca = \"ca.pem\"").expect("a certificate").accounts[0].ca, Some(dir.join("ca.pem")));
+    let trusted = parse("ca = \"ca.pem\"").expect("a certificate").accounts[0].ca.clone();
+    assert_eq!(trusted.as_ref().map(Authorities::path), Some(&*dir.join("ca.pem")));
     let refused = |line: &str, sentence: &str| {
         let error = parse(line).map(|_| ()).expect_err(line).to_string();
         assert!(error.starts_with(&format!("line 5: {sentence}")), "{error}");

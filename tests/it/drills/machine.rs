@@ -93,6 +93,18 @@ pub(super) fn the_certificate_is_nearly_over(drill: Drill) {
     drill.run(15, scene, |scene| show(scene, in_days(13)), |scene| show(scene, in_days(90)));
 }
 
+pub(super) fn a_configuration_is_refused(drill: Drill) {
+    let (scene, key) = (Scene::new(), "\nlistne = 1\n");
+    let file = scene.gateway.config();
+    let written = std::fs::read_to_string(&file).expect("the configuration");
+    let reload = |scene: &mut Scene, text: String, status: u16| {
+        std::fs::write(&file, text).expect("written");
+        assert_eq!(scene.gateway.reload().0, status);
+    };
+    let wrong = written.replace("[outbound]", &format!("[outbound]{key}"));
+    drill.run(10, scene, |scene| reload(scene, wrong, 422), |scene| reload(scene, written.clone(), 200));
+}
+
 pub(super) fn nothing_happens(drill: Drill) {
     drill.run(5, Scene::new(), |_| {}, |_| {});
 }

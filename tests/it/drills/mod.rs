@@ -48,6 +48,7 @@ drills! {
     the_disk_is_nearly_full: "AirudderGatewayDiskLow" by machine::little_space_is_left;
     syncs_are_slow: "AirudderGatewaySyncSlow" by machine::the_disk_is_slow;
     the_gateway_is_down: "AirudderGatewayDown" by machine::it_is_killed;
+    a_reload_is_refused: "AirudderGatewayReloadRefused" by machine::a_configuration_is_refused;
     the_certificate_expires: "AirudderGatewayCertificateExpires" by machine::the_certificate_is_nearly_over;
     alerts_arrive: "AirudderGatewayWatchdog" by machine::nothing_happens;
 }

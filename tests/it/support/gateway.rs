@@ -298,8 +298,41 @@ impl Gateway {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
+        self.signal("-TERM");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(name).arg(self.pid().to_string()).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Writes another configuration into the file that it was started with.
+    pub(crate) fn rewrite(&self, setup: &Setup, upstream: &str) {
+        let beside = self.folder.path().join("next.toml");
+        std::fs::write(&beside, setup.text(upstream, false)).expect("the configuration is written");
+        // Whole at once, because it may be read at any moment.
+        std::fs::rename(beside, self.config()).expect("it takes the other's place");
+    }
+
+    /// Has the file read again: the status of the answer, and its page.
+    pub(crate) fn reload(&self) -> (u16, serde_json::Value) {
+        let mut operator = Client::connect(self.admin);
+        operator.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nX-Gateway-Admin: 1\r\nContent-Length: 0\r\n\r\n");
+        let answer = operator.answer();
+        (answer.status, answer.json())
+    }
+
+    /// The same for another configuration, which has to serve afterwards.
+    #[track_caller]
+    pub(crate) fn reload_as(&self, setup: &Setup, upstream: &str) {
+        self.rewrite(setup, upstream);
+        let (status, page) = self.reload();
+        assert_eq!((status, &page["reloaded"]), (200, &true.into()), "{page}");
     }
 
     /// Ends it as a crash does: SIGKILL, which no program sees coming.
