@@ -86,6 +86,8 @@ fn appends(path: &Path, writers: usize, lasting: Duration, order: bool) -> Run {
         retain: Duration::from_secs(86_400),
         keep_answers: Duration::from_secs(86_400),
         max_bytes: 64 << 30,
+        ledger: Duration::from_secs(7 * 24 * 3600),
+        ledger_max_bytes: 64 << 20,
         key: InboxKey::Given(Secret::new([7; 32])),
         old_keys: Vec::new(),
     };

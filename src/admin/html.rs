@@ -42,12 +42,21 @@ pub(super) fn status() -> Page {
     Page::document(STATUS.text.as_str(), STATUS.policy.as_str())
 }
 
+/// The page of a phone call.
+pub(super) fn call() -> Page {
+    static CALL: LazyLock<Document> =
+        LazyLock::new(|| Document::new(include_str!("page/call.html"), include_str!("page/call.js")));
+    Page::document(CALL.text.as_str(), CALL.policy.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Every text a page is made of.
-    const TEXTS: [&str; 4] = [
+    const TEXTS: [&str; 6] = [
+        include_str!("page/call.html"),
+        include_str!("page/call.js"),
         include_str!("page/page.css"),
         include_str!("page/page.js"),
         include_str!("page/status.html"),
@@ -68,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_style_and_the_script_that_are_in_the_page() {
-        let document = Document::new(include_str!("page/status.html"), include_str!("page/status.js"));
+        let document = Document::new(include_str!("page/call.html"), include_str!("page/call.js"));
         for (open, close, rule) in [("<style>", "</style>", "style-src"), ("<script>", "</script>", "script-src")] {
             let inside =
                 document.text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).expect("it is there").0;

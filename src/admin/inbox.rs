@@ -95,7 +95,8 @@ fn counted(batch: Batch, dry_run: bool) -> Page {
     Page::json(200, &json!({"matched": batch.matched, "dry_run": dry_run, "next": next}))
 }
 
-fn shown(listed: &Listed) -> Value {
+/// An entry without its body.
+pub(super) fn shown(listed: &Listed) -> Value {
     let Listed { id, source, kind, received_ms, bytes, repeat, state, reason, deliveries } = listed;
     json!({
         "id": id.to_string(),

@@ -5,6 +5,7 @@
 //! one never takes the other down.
 
 mod access;
+mod call;
 mod html;
 mod inbox;
 mod keys;
@@ -32,7 +33,8 @@ use crate::token::{Cache, HttpLogin};
 use page::{Page, Request};
 
 /// What somebody is told who asks for another page.
-const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, POST /reload, and with an [inbox] /inbox and /keys.";
+const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, POST /reload, and with an [inbox] /inbox, \
+                     /keys, /call and /call.json.";
 
 /// Where operators ask for another configuration.
 const RELOAD: &str = "/reload";
@@ -59,7 +61,7 @@ impl Admin {
     fn admit(&self, request: &Request) -> Result<(), Page> {
         let is_document = is_document(&request.path);
         let changes = operates(&request.path) || request.path == RELOAD;
-        if is_document || request.path == STATUS || changes {
+        if is_document || [STATUS, CALL].contains(&&*request.path) || changes {
             let checked = self.access.check(request);
             checked.map_err(|refused| if is_document { refused.asking_a_person() } else { refused })?;
         }
@@ -72,7 +74,7 @@ impl Admin {
 
     async fn page(&self, request: &Request) -> Page {
         match request.path.as_str() {
-            path if is_document(path) => html::status(),
+            "/" | "/status" => html::status(),
             STATUS => Page::json(200, &status::status(self)),
             "/metrics" => Page::written(200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.encode()),
             "/livez" => Page::json(200, &json!({"live": true})),
@@ -87,6 +89,8 @@ impl Admin {
             },
             path => {
                 let page = match &self.inbox {
+                    Some(_) if path == "/call" => Some(html::call()),
+                    Some(inbox) if path == CALL => Some(call::page(inbox, request).await),
                     Some(inbox) if is_below("/inbox", path) => inbox::page(inbox, request).await,
                     Some(inbox) if is_below("/keys", path) => keys::page(inbox, request).await,
                     _ => None,
@@ -131,9 +135,12 @@ impl Admin {
 /// What the status page draws.
 const STATUS: &str = "/status.json";
 
+/// What the page of a call draws.
+const CALL: &str = "/call.json";
+
 /// Whether a path is a page for people, which a browser asks the token for.
 fn is_document(path: &str) -> bool {
-    matches!(path, "/" | "/status")
+    matches!(path, "/" | "/status" | "/call")
 }
 
 /// Whether a path is one of the pages of the inbox or of keys, which may change something.

@@ -95,7 +95,7 @@ impl Generation {
             inbox: base.inbox.clone(),
             rules: rules.clone(),
             accounts,
-            series: CallSeries::new(base.metrics.clone(), counts),
+            series: CallSeries::new(base.metrics.clone(), counts, base.inbox.as_ref()),
             drain: base.drain.clone(),
         };
         Ok(Self { outbound: Arc::new(outbound), admin: Arc::new(admin), inbound, config })

@@ -2,6 +2,7 @@
 //! It reads the arguments; what a subcommand does and how it exits is that file's.
 
 mod ask;
+mod call;
 mod check;
 mod demo;
 mod inbox;
@@ -37,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// What happened to a phone call: requests, answers, callbacks and deliveries, by any id of theirs.
+    Call(call::Args),
     /// Have a running gateway read its configuration again: exit 0, or 64 with one sentence when it is refused.
     Reload(reload::Args),
     /// Look into the inbox of a running gateway, send again, remove.
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Call(args) => call::call(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Inbox(args) => inbox::inbox(&args),
         Command::Keys(args) => keys::keys(&args),

@@ -81,11 +81,13 @@ impl Keys {
     }
 
     fn inbox(&mut self, now: &Inbox, next: &Inbox) {
-        let Inbox { path, retain, keep_answers, max_bytes, key, old_keys } = now;
+        let Inbox { path, retain, keep_answers, max_bytes, ledger, ledger_max_bytes, key, old_keys } = now;
         self.compare("inbox.path", path, &next.path);
         self.compare("inbox.retain", retain, &next.retain);
         self.compare("inbox.keep_answers", keep_answers, &next.keep_answers);
         self.compare("inbox.max_bytes", max_bytes, &next.max_bytes);
+        self.compare("inbox.ledger", ledger, &next.ledger);
+        self.compare("inbox.ledger_max_bytes", ledger_max_bytes, &next.ledger_max_bytes);
         self.compare("inbox.key", key, &next.key);
         self.compare("inbox.old_keys", old_keys, &next.old_keys);
     }
@@ -134,7 +136,10 @@ mod tests {
             ("[inbox]", "[inbox]\npath = \"other.db\"", &["inbox.path", "inbox.key"]),
             ("[inbox]", "[inbox]\nretain = \"2d\"", &["inbox.retain"]),
             ("[inbox]", "[inbox]\nkeep_answers = \"2d\"", &["inbox.keep_answers"]),
-            ("[inbox]", "[inbox]\nmax_bytes = \"1GiB\"", &["inbox.max_bytes"]),
+            // A part of it is the ledger's.
+            ("[inbox]", "[inbox]\nmax_bytes = \"1GiB\"", &["inbox.max_bytes", "inbox.ledger_max_bytes"]),
+            ("[inbox]", "[inbox]\nledger = \"2d\"", &["inbox.ledger"]),
+            ("[inbox]", "[inbox]\nledger_max_bytes = \"2MiB\"", &["inbox.ledger_max_bytes"]),
             ("[inbox]", "[inbox]\nkey = { env = \"X\" }", &["inbox.key"]),
             ("[inbox]", "[inbox]\nold_keys = [{ env = \"X\" }]", &["inbox.old_keys"]),
         ] {

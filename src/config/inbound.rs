@@ -152,6 +152,10 @@ pub struct Inbox {
     pub keep_answers: Duration,
     /// Most bytes the store may hold. Waiting callbacks are never purged: when they fill it, the platform gets 503.
     pub max_bytes: u64,
+    /// How long it is remembered what became of a call that was sent; zero: not at all.
+    pub ledger: Duration,
+    /// Most bytes of that, a part of [`Self::max_bytes`].
+    pub ledger_max_bytes: u64,
     /// What encrypts at rest.
     pub key: InboxKey,
     /// Former keys, which still open what they sealed.

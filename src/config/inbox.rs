@@ -59,7 +59,12 @@ pub(super) fn inbox(given: Option<&Given<file::Inbox>>, around: &mut Surrounding
         None => Vec::new(),
     };
     let max_bytes = size(written.max_bytes.as_ref(), 16 * MIB..=usize::MAX, 10 * GIB)?;
-    Ok(Inbox { path, retain, keep_answers, max_bytes: max_bytes as u64, key, old_keys })
+    let ledger = written.ledger.as_ref().map_or(7 * DAY, |given| given.value);
+    // At most an eighth of the whole, so that callbacks have theirs.
+    let ledger_max_bytes =
+        size(written.ledger_max_bytes.as_ref(), MIB..=max_bytes / 8, (256 * MIB).min(max_bytes / 8))?;
+    let (max_bytes, ledger_max_bytes) = (max_bytes as u64, ledger_max_bytes as u64);
+    Ok(Inbox { path, retain, keep_answers, max_bytes, ledger, ledger_max_bytes, key, old_keys })
 }
 
 /// A file, which need not be there yet.

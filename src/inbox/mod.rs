@@ -14,6 +14,7 @@ mod id;
 mod key;
 mod keyed;
 mod lease;
+pub mod ledger;
 mod list;
 mod marks;
 mod obstacle;
@@ -299,6 +300,28 @@ impl Inbox {
             }
         };
         Ok(Batch { matched, next })
+    }
+
+    /// Whether calls are noted.
+    pub fn keeps_ledger(&self) -> bool {
+        self.0.shared.ledger.is_kept()
+    }
+
+    /// Notes a call that ended. Never waits; what there is no room for is dropped and counted.
+    pub fn note(&self, call: ledger::Call) {
+        if self.keeps_ledger() && !self.0.shared.ledger.push(call) {
+            self.0.shared.metrics.callbacks.noted("dropped", 1);
+        }
+    }
+
+    /// What belongs to an id: of a task, a call, a request or a callback, or an idempotency key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn trace(&self, id: &str) -> Result<ledger::Trace, Unavailable> {
+        let vault = self.vault()?.clone();
+        let sought = ledger::Sought::new(&vault, id);
+        self.0.operators.ask(move |connection| ledger::trace(connection, &vault, &sought)).await
     }
 
     /// Writes what is queued, moves the log into the database, ends the writer. Blocking. Whatever is asked later gets

@@ -29,7 +29,9 @@ pub(super) const PAGE: u32 = 8192;
 /// * `keyed` holds one row for each idempotency key. Its tag is indexed although it is random: each call with a key has to
 ///   find its row, and such calls are as many as a platform takes, not as many as callbacks come. `keyed_ended` is what
 ///   may be forgotten, in the order of time; `keyed_open` what nobody knows the end of.
-pub(super) const MIGRATIONS: [&str; 2] = [
+/// * `ledger` grows at its end and shrinks at its beginning, and is searched in order like the entries: no index costs an
+///   append anything.
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
@@ -84,6 +86,24 @@ pub(super) const MIGRATIONS: [&str; 2] = [
     CREATE INDEX keyed_ended ON keyed (ended) WHERE ended IS NOT NULL;
     CREATE TABLE answer (id INTEGER PRIMARY KEY, nonce INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
     CREATE INDEX answer_nonce ON answer (nonce);
+",
+    "
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY,
+        request BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        program INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        operation INTEGER NOT NULL,
+        key BLOB,
+        tags BLOB NOT NULL,
+        sent TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        code INTEGER,
+        replayed INTEGER NOT NULL,
+        phases BLOB NOT NULL
+    ) STRICT;
 ",
 ];
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::health::Health;
 use super::lease::Desk;
+use super::ledger::Pending;
 use super::progress::Progress;
 use super::queue::Queue;
 use super::vault::Vault;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) max_bytes: u64,
     pub(super) queue: Queue,
     pub(super) desk: Desk,
+    /// Calls that are to be noted.
+    pub(super) ledger: Pending,
     pub(super) health: Health,
     pub(super) progress: Progress,
     /// Grows with each failure; a connection of an older one is not used any more.

@@ -12,6 +12,7 @@ use super::filter::State;
 use super::health::Health;
 use super::home::Home;
 use super::lease::Desk;
+use super::ledger::{Bounds, Pending};
 use super::obstacle::{Nature, Obstacle};
 use super::opening::Opening;
 use super::progress::Progress;
@@ -58,6 +59,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),
+        ledger: Pending::new(Bounds::new(rules.ledger, rules.ledger_max_bytes)),
         health: Health::default(),
         progress: Progress::default(),
         generation: AtomicU64::new(0),
@@ -82,6 +84,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
 /// Series that stand at zero are there from the start, so that an alert can rely on them.
 pub(super) fn declare(receivers: &[String], max_bytes: u64, metrics: &Metrics) {
     let callbacks = &metrics.callbacks;
+    ["written", "dropped"].iter().for_each(|outcome| callbacks.noted(outcome, 0));
     // Also while the database cannot be opened: it says that there is to be an inbox.
     callbacks.inbox_max_bytes.set(number(max_bytes));
     for receiver in receivers {

@@ -17,6 +17,7 @@ use super::entry::{Appended, Settlement, Unavailable};
 use super::filter::State;
 use super::home::Home;
 use super::keyed::{self, Counts, ROOM};
+use super::ledger::{self, Noting};
 use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
@@ -50,6 +51,8 @@ pub(super) struct Writer {
     room: Room,
     /// There may be more to purge.
     purging: bool,
+    /// There may be more calls to note.
+    noting: bool,
     /// Sources whose quarantine was shown.
     sources: Vec<Arc<str>>,
 }
@@ -64,8 +67,17 @@ impl Writer {
     ) -> Self {
         let room = Room::new(shared.max_bytes);
         let (mover, upkeep_at) = (Some(mover), clock::now());
-        let mut writer =
-            Self { shared, home, store: None, mover, upkeep_at, room, purging: false, sources: Vec::new() };
+        let mut writer = Self {
+            shared,
+            home,
+            store: None,
+            mover,
+            upkeep_at,
+            room,
+            purging: false,
+            noting: false,
+            sources: Vec::new(),
+        };
         writer.resume(store);
         writer
     }
@@ -93,14 +105,14 @@ impl Writer {
                 self.keep_up();
             }
             let until = if self.store.is_none() { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
-            let patience = match self.purging {
+            let patience = match self.purging || self.noting {
                 true => Duration::ZERO,
                 false => until.saturating_duration_since(clock::now()),
             };
             match self.shared.queue.take(patience) {
-                Next::Write(jobs) if jobs.is_empty() && !self.purging => {}
+                Next::Write(jobs) if jobs.is_empty() && !self.purging && !self.noting => {}
                 Next::Write(jobs) => self.write(jobs),
-                Next::End => return,
+                Next::End => return self.note_the_rest(),
             }
             self.move_the_rest();
         }
@@ -122,10 +134,13 @@ impl Writer {
     /// Commits a batch, which may be empty while there is something to purge.
     fn write(&mut self, jobs: Vec<Job>) {
         let Some(store) = &mut self.store else {
-            self.purging = false;
+            (self.purging, self.noting) = (false, false);
             jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
             return;
         };
+        // Short of room, callbacks come first.
+        let calls = if self.noting && !self.room.is_short() { self.shared.ledger.take() } else { Vec::new() };
+        self.noting = calls.len() == ledger::STEP;
         let started = clock::now();
         let now_ms = clock::wall_millis();
         let purge = Purge {
@@ -135,19 +150,21 @@ impl Writer {
             until_ms: (!self.room.is_short())
                 .then(|| now_ms.saturating_sub(u64::try_from(self.shared.retain.as_millis()).unwrap_or(u64::MAX))),
         };
-        match commit(store, &jobs, &purge, &mut self.room, now_ms) {
+        match commit(store, &jobs, &purge, &Noting { calls: &calls, shared: &self.shared }, &mut self.room, now_ms) {
             // What is in a file without a name is not found at the next start, so it was not kept.
             Ok(_) if self.home.check(&self.shared).is_err() => {
+                self.shared.metrics.callbacks.noted("dropped", calls.len());
                 self.fail(Unavailable::Failed);
                 jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
             }
             Ok((outcomes, effects)) => {
                 self.home.worked();
                 // An empty one has nothing to sync.
-                if !jobs.is_empty() || effects.purged > 0 || effects.forgotten > 0 {
+                if !jobs.is_empty() || effects.purged > 0 || effects.forgotten > 0 || !calls.is_empty() {
                     self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
                     self.shared.progress.wrote(self.room.written());
                 }
+                self.shared.metrics.callbacks.noted("written", calls.len());
                 store.marks.keep(now_ms);
                 effects.moved.iter().for_each(|moved| store.census.count(*moved));
                 store.keyed.add(effects.keyed);
@@ -169,6 +186,7 @@ impl Writer {
                 self.purging |= self.room.became_short();
             }
             Err(error) => {
+                self.shared.metrics.callbacks.noted("dropped", calls.len());
                 let why = self.recover(&error);
                 jobs.into_iter().for_each(|job| job.refuse(why));
             }
@@ -262,8 +280,17 @@ impl Writer {
         }
     }
 
+    /// At the end: what the last calls were.
+    fn note_the_rest(&mut self) {
+        while self.store.is_some() && !self.room.is_short() && !self.shared.ledger.is_empty() {
+            self.noting = true;
+            self.write(Vec::new());
+        }
+    }
+
     fn keep_up(&mut self) {
         self.purging = self.store.is_some();
+        self.noting = self.purging && !self.shared.ledger.is_empty();
         disk::show(&self.shared.path, &self.shared.metrics.callbacks);
         if let Err(error) = self.look() {
             self.recover(&error);
@@ -338,6 +365,7 @@ fn commit(
     store: &mut Store,
     jobs: &[Job],
     purge: &Purge,
+    noting: &Noting<'_>,
     room: &mut Room,
     now_ms: u64,
 ) -> rusqlite::Result<(Vec<Outcome>, Effects)> {
@@ -350,6 +378,7 @@ fn commit(
             room.look(recovery::used_bytes(&store.connection)?);
         }
     }
+    noting.apply(store, purge.most > 0, now_ms)?;
     for job in jobs {
         outcomes.push(match job {
             // Its answer will need room that nobody else may have taken by then.

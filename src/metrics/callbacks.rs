@@ -42,6 +42,8 @@ pub struct Callbacks {
     pub disk_available: IntGauge,
     /// Size of that file system in bytes; 0 while it is not known.
     pub disk_size: IntGauge,
+    /// Calls that were to be noted in the ledger.
+    pub ledger: IntCounterVec,
     /// Rows that could not be read and were set aside.
     pub corrupt: IntCounter,
     /// Delivered entries that were purged.
@@ -77,6 +79,7 @@ impl Callbacks {
             inbox_max_bytes: declare.gauge("inbox_max_bytes")?,
             disk_available: declare.gauge("inbox_disk_available_bytes")?,
             disk_size: declare.gauge("inbox_disk_size_bytes")?,
+            ledger: declare.counters("ledger_calls_total")?,
             corrupt: declare.counter("inbox_corrupt_total")?,
             purged: declare.counter("inbox_purged_total")?,
             quarantined: declare.gauges("inbox_quarantined")?,
@@ -85,6 +88,11 @@ impl Callbacks {
             delivery_seconds: declare.histograms("delivery_seconds")?,
             dead: declare.counters("dead_letters_total")?,
         })
+    }
+
+    /// So many calls were written into the ledger, or dropped.
+    pub fn noted(&self, outcome: &'static str, calls: usize) {
+        self.ledger.with_label_values(&[outcome]).inc_by(calls as u64);
     }
 
     /// The series of a source stand at zero from the start, or the first callback that is lost or cannot be opened would

@@ -94,6 +94,7 @@ const PHASE: Label = closed("phase", &["limit_wait", "token", "seal", "connect",
 const CLASS: Label = closed("code", &["1xx", "2xx", "3xx", "4xx", "5xx"]);
 const BODY_CODE: Label = closed("outcome", &["ok", "failing", "none"]);
 const FAMILY: Label = closed("family", &["cloud", "call_centre"]);
+const NOTED: Label = closed("outcome", &["written", "dropped"]);
 const LIMIT: Label = closed("limit", &["program", "operation", "account", "pause", "concurrency", "queue"]);
 const BREAKER: Label = closed("state", &["closed", "open", "probing"]);
 const CONNECTION: Label = closed("outcome", &["new", "reused", "replaced", "failed"]);
@@ -278,6 +279,7 @@ pub const ALL: &[Series] = &[
     series("inbox_max_bytes", Gauge, &[], "Most bytes that it may hold: inbox.max_bytes."),
     series("inbox_disk_available_bytes", Gauge, &[], "Bytes that the gateway may still write to the file system of the inbox."),
     series("inbox_disk_size_bytes", Gauge, &[], "Size of that file system; 0 while it is not known."),
+    series("ledger_calls_total", Counter, &[NOTED], "Calls that were to be noted in the ledger."),
     series("inbox_corrupt_total", Counter, &[], "Rows of the inbox that could not be read and were set aside."),
     series("inbox_purged_total", Counter, &[], "Delivered entries that were purged."),
     series("inbox_quarantined", Gauge, &[SOURCE], "Bodies that could not be opened and are kept."),

@@ -12,6 +12,7 @@ use super::body::{self, Collected};
 use super::exchange;
 use super::limits;
 use super::login;
+use super::named;
 use super::once::{self, Entered, First, Signature};
 use super::receive::{Received, operation, receive};
 use super::record::{Phase, REQUEST_ID, Record};
@@ -232,7 +233,10 @@ async fn deliver(
         }
         account.client.release(answer, clock::now());
     }
-    session.finish().await.map_err(|_| Stop::ClientGone)?;
+    let finished = session.finish().await;
+    // Whether the program was still there or not: the call was made.
+    record.name(|| named::find(&held));
+    finished.map_err(|_| Stop::ClientGone)?;
     record.lap(Phase::Deliver);
     Ok(())
 }

@@ -10,6 +10,7 @@ mod call;
 mod code;
 mod exchange;
 mod login;
+mod named;
 mod once;
 mod query;
 mod receive;

@@ -87,6 +87,10 @@ pub(super) fn receive<'a>(
     record.program = &program.name;
     let account = account(outbound, request, program)?;
     record.account = &account.name;
+    if *request.method() == Method::POST {
+        record.is_noted = outbound.series.keeps_ledger();
+        record.shown_key = request.header("idempotency-key");
+    }
     if !program.may(&operation.name) {
         return Err(Refusal::OperationNotAllowed.into());
     }

@@ -1,7 +1,7 @@
 //! What is remembered of one call until its end: then one log line and one set of observations, always.
 //!
 //! It holds names, counts and times. It has no field that could hold a body, a query, a token or a phone
-//! number, so none can be logged.
+//! number, so none can be logged; what the ledger keeps as tags stands in fields of its own, which the line does not read.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::clock::{self, Instant};
+use crate::inbox::Inbox;
+use crate::inbox::ledger::{self, Named};
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
@@ -19,6 +21,9 @@ use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
 use crate::reply::{Fault, Refusal, Sent};
 use crate::trace::{self, CallSpan, TraceParent};
+
+/// Longest idempotency key that is noted, in bytes.
+const LONGEST_KEY: usize = 255;
 
 /// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
 /// replaced, so that it always names a log line here.
@@ -45,19 +50,27 @@ pub(crate) enum Phase {
 }
 
 /// Their names, in the order of the enum.
-const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform", "open", "deliver"];
+const PHASES: [&str; 7] = ledger::PHASES;
 
 /// The series that every call touches, found once.
 pub(crate) struct CallSeries {
     pub(crate) metrics: Arc<Metrics>,
     counts: CallCounts,
     phases: [Histogram; PHASES.len()],
+    /// Where POSTs are noted, if there is a ledger.
+    ledger: Option<Inbox>,
 }
 
 impl CallSeries {
     /// Finds them.
-    pub(crate) fn new(metrics: Arc<Metrics>, counts: CallCounts) -> Self {
-        Self { phases: metrics.phases(PHASES), counts, metrics }
+    pub(crate) fn new(metrics: Arc<Metrics>, counts: CallCounts, inbox: Option<&Inbox>) -> Self {
+        let ledger = inbox.filter(|inbox| inbox.keeps_ledger()).cloned();
+        Self { phases: metrics.phases(PHASES), counts, metrics, ledger }
+    }
+
+    /// Whether POSTs are noted.
+    pub(crate) fn keeps_ledger(&self) -> bool {
+        self.ledger.is_some()
     }
 }
 
@@ -94,6 +107,12 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes_out: u64,
     /// Why an answer could not be opened or a connection not made: a fixed word.
     pub(crate) reason: &'static str,
+    /// A POST of a known program, where there is a ledger. What nobody is known for is a stranger's and would fill it.
+    pub(crate) is_noted: bool,
+    /// The idempotency key that it shows, for the ledger, which keeps its tag.
+    pub(crate) shown_key: Option<&'a [u8]>,
+    /// What its answer named, for the ledger, which keeps tags.
+    named: Named,
     /// What became of its idempotency key, if it has one.
     pub(crate) key: Option<KeyOutcome>,
     /// The limits it met, for its answer.
@@ -122,6 +141,9 @@ impl<'a> Record<'a> {
             bytes_in: 0,
             bytes_out: 0,
             reason: "-",
+            is_noted: false,
+            shown_key: None,
+            named: Named::default(),
             key: None,
             met: Met::default(),
             started: now,
@@ -145,6 +167,37 @@ impl<'a> Record<'a> {
     /// The time since the last look at the clock is no phase's: the program's own, say.
     pub(crate) fn skip(&mut self) {
         self.looked = clock::now();
+    }
+
+    /// What the answer named, if the call is noted.
+    pub(crate) fn name(&mut self, find: impl FnOnce() -> Named) {
+        if self.is_noted {
+            self.named = find();
+        }
+    }
+
+    /// Notes it in the ledger.
+    fn note(&mut self, outcome: &'static str, took: Duration, ledger: Option<&Inbox>) {
+        let Some(ledger) = ledger.filter(|_| self.is_noted) else { return };
+        let plain = |key: &[u8]| {
+            key.trim_ascii().strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key).to_vec()
+        };
+        ledger.note(ledger::Call {
+            request: self.request_id.as_str().to_owned(),
+            at_ms: clock::wall_millis().saturating_sub(took.as_millis() as u64),
+            program: self.program.to_owned(),
+            account: self.account.to_owned(),
+            operation: self.operation.to_owned(),
+            key: self.shown_key.filter(|key| key.len() <= LONGEST_KEY).map(plain),
+            named: std::mem::take(&mut self.named),
+            sent: self.sent.as_str(),
+            status: self.status,
+            outcome,
+            code: self.platform_code,
+            replayed: self.replayed,
+            phases: self.phases,
+            took,
+        });
     }
 
     /// Writes the log line and the observations. Consumes the record: a call ends once.
@@ -173,6 +226,7 @@ impl<'a> Record<'a> {
         if let End::Refused(refusal) = end {
             metrics.refusals.with_label_values(&[refusal.word()]).inc();
         }
+        self.note(outcome, took, series.ledger.as_ref());
         if fault != Fault::None {
             metrics.recent.note(
                 Failure {

@@ -2,7 +2,8 @@
  *
  *   DISK_SLOW    while a file of this name exists, each sync takes a third of a second; else none takes any time, however busy
  *                the real disk is
- *   DISK_SMALL   while a file of this name exists, file systems say that a hundredth of them is left
+ *   DISK_SMALL   while a file of this name exists, file systems say that a hundredth of them is left; else a half, however full
+ *                the real disk is
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,6 +28,6 @@ int fdatasync(int fd) { return fsync(fd); }
 int statvfs(const char *path, struct statvfs *found) {
     int (*real)(const char *, struct statvfs *) = (int (*)(const char *, struct statvfs *))dlsym(RTLD_NEXT, "statvfs");
     int done = real(path, found);
-    if (done == 0 && is_ordered("DISK_SMALL")) found->f_bavail = found->f_blocks / 100;
+    if (done == 0) found->f_bavail = found->f_blocks / (is_ordered("DISK_SMALL") ? 100 : 2);
     return done;
 }

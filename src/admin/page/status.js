@@ -75,6 +75,7 @@ function draw(status) {
     ["Platform's fault", (row) => row.hour.platform],
     ["By minute", (row) => spark(row)],
   ], status.programs));
+  at("ask").hidden = !status.inbox;
   at("sources").replaceChildren(
     ...(status.inbox ? [make("p", { class: "nothing" }, `The inbox ${status.inbox.ready ? "takes callbacks" : `takes none: ${status.inbox.reason}`}; ${bytes(status.inbox.bytes)} of ${bytes(status.inbox.max_bytes)}.`)] : []),
     table("Sources of callbacks", [

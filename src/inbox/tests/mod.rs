@@ -14,6 +14,7 @@ mod failures;
 mod keyed;
 mod keys;
 mod late;
+mod ledger;
 mod operating;
 mod purging;
 
@@ -33,6 +34,8 @@ impl Folder {
             retain: Duration::from_secs(14 * 86_400),
             keep_answers: Duration::from_secs(86_400),
             max_bytes: 1 << 30,
+            ledger: Duration::from_secs(7 * 24 * 3600),
+            ledger_max_bytes: 64 << 20,
             key: InboxKey::File(path.join("inbox.key")),
             old_keys: Vec::new(),
         };

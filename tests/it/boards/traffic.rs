@@ -106,6 +106,7 @@ impl Traffic {
         };
         with_key(format!("twice-{}", round / 2));
         if round.is_multiple_of(20) {
+            assert_eq!(self.gateway.reload().0, 200);
             self.platform.fault(Fault::cut());
             with_key(format!("unknown-{round}"));
             self.platform.clear_faults();

@@ -1,10 +1,11 @@
 //! The pages for people, in a real browser: they show what the data says, complain about nothing and ask nobody else.
 
+mod call;
 mod status;
 
 use serde_json::Value;
 
-use crate::support::{Browser, Gateway};
+use crate::support::{Browser, Client, Gateway};
 
 /// A phone, and a desk.
 const WIDTHS: [u32; 2] = [320, 1200];
@@ -12,6 +13,14 @@ const WIDTHS: [u32; 2] = [320, 1200];
 /// Where a page of the admin listener is.
 fn url(gateway: &Gateway, path: &str) -> String {
     format!("http://{}{path}", gateway.admin)
+}
+
+/// The data that a page draws.
+fn data(gateway: &Gateway, path: &str) -> Value {
+    let answer =
+        Client::connect(gateway.admin).send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+    assert_eq!(answer.status, 200);
+    answer.json()
 }
 
 /// A page is as it should be, wherever it is looked at: nothing to complain about, nobody else asked, no way to scroll

@@ -113,6 +113,8 @@ fn with_inbox<T>(folder: &Folder, act: impl AsyncFnOnce(&Inbox) -> T) -> T {
         retain: Duration::from_secs(14 * 86_400),
         keep_answers: Duration::from_secs(86_400),
         max_bytes: 10 << 30,
+        ledger: Duration::from_secs(7 * 24 * 3600),
+        ledger_max_bytes: 64 << 20,
         key: InboxKey::File(folder.path().join("inbox.db.key")),
         old_keys: Vec::new(),
     };

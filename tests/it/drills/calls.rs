@@ -82,7 +82,7 @@ pub(super) fn the_platform_says_no(drill: Drill) {
         scene.platform.fault(Fault::status(429));
         assert_eq!(scene.call(1)[0].status, 429);
     };
-    let scene = Scene::with("limit = { rate = \"1000/s\" }", "", &[]);
+    let scene = Scene::with("limit = { rate = \"1000/s\" }", "");
     drill.run(30, scene, fail, |scene| assert_eq!(scene.call(1)[0].status, 200));
 }
 
@@ -97,5 +97,5 @@ pub(super) fn the_platform_is_silent(drill: Drill) {
     let heal =
         |scene: &mut Scene| scene.gateway.until(|gateway| gateway.client().get("/service/cloud/robot").status == 200);
     let account = "read_timeout = \"100ms\"\nbreaker = { failures = 1, open = \"1s\" }";
-    drill.run(10, Scene::with(account, "", &[]), fail, heal);
+    drill.run(10, Scene::with(account, ""), fail, heal);
 }

@@ -1,38 +1,14 @@
 //! Troubles of the machine: its disk, its certificate, the gateway's own process.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
-
 use airudder_gateway::clock;
 
-use super::scene::{Drill, Scene};
+use super::scene::{Drill, SLOW, SMALL, Scene};
 use crate::support::Folder;
 use crate::support::identity::write_pair;
-use crate::support::tools::of_project;
-
-/// `tests/disk/shim.c`, built once for each run of the tests.
-fn shim() -> &'static str {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", std::process::id()));
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&built);
-        let status = cc.arg(of_project("tests/disk/shim.c")).arg("-ldl").status();
-        assert!(status.expect("cc is there: Rust links with it").success(), "the shim does not build");
-        built
-    });
-    built.to_str().expect("a path")
-}
-
-/// A gateway whose disk gets into trouble while these files are in its folder.
-fn on_a_disk() -> Scene {
-    Scene::with("", "", &[("LD_PRELOAD", shim()), ("DISK_SLOW", "slow"), ("DISK_SMALL", "small")])
-}
 
 pub(super) fn little_space_is_left(drill: Drill) {
-    let scene = on_a_disk();
-    let order = scene.folder.path().join("small");
+    let scene = Scene::new();
+    let order = scene.folder.path().join(SMALL);
     let share = |scene: &Scene| {
         let page = scene.gateway.metrics();
         page.value("inbox_disk_available_bytes") / page.value("inbox_disk_size_bytes")
@@ -44,13 +20,13 @@ pub(super) fn little_space_is_left(drill: Drill) {
     };
     let grow = |scene: &mut Scene| {
         std::fs::remove_file(&order).expect("the order is taken back");
-        scene.gateway.until(|_| share(scene) > 0.011);
+        scene.gateway.until(|_| share(scene) > 0.4);
     };
     drill.run(15, scene, shrink, grow);
 }
 
 pub(super) fn the_disk_is_slow(drill: Drill) {
-    let scene = on_a_disk();
+    let scene = Scene::new();
     // A commit for the callback, and one for what became of its delivery.
     let delivered = |scene: &Scene, calls: std::ops::Range<u32>| {
         calls.clone().for_each(|call| assert!(scene.call_back(&format!("c-{call}"))));
@@ -58,7 +34,7 @@ pub(super) fn the_disk_is_slow(drill: Drill) {
         scene.gateway.until(|gateway| gateway.metric(series) == f64::from(calls.end));
     };
     delivered(&scene, 0..1);
-    let order = scene.folder.path().join("slow");
+    let order = scene.folder.path().join(SLOW);
     let slow = |scene: &mut Scene| {
         std::fs::write(&order, "").expect("the order is given");
         delivered(scene, 1..3);
@@ -84,7 +60,7 @@ pub(super) fn the_certificate_is_nearly_over(drill: Drill) {
     let in_days = |days: u64| clock::wall_millis() / 1000 + days * day;
     write_pair(&folder, in_days(90));
     let tls = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
-    let scene = Scene::within(folder, "", tls, &[]);
+    let scene = Scene::within(folder, "", tls);
     let expiry = r#"certificate_expiry_timestamp_seconds{listener="inbound"}"#;
     let show = |scene: &mut Scene, ends: u64| {
         write_pair(&scene.folder, ends);

@@ -1,9 +1,14 @@
 //! What the drills share: a gateway between the simulated platform and a receiver, and the moments at which it is scraped.
 
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
 use airudder_gateway::simulator::Simulator;
 
 use super::timeline::{Scrape, Timeline};
 use crate::support::receiver::Receiver;
+use crate::support::tools::of_project;
 use crate::support::{Answer, Client, Folder, Gateway, Setup, platform};
 
 /// Where callbacks go.
@@ -12,6 +17,25 @@ pub(super) const PATH: &str = "/callbacks/1d7a52c04b8f4e6fa9c3e8b0d2f41a67";
 /// A call that changes nothing, and one that may.
 const DETAIL: &str = "/service/cloud/detail?TaskID=1";
 pub(super) const ECHO: &str = "/_sim/echo";
+
+/// While files of these names are in the folder of a scene, its disk is slow, or nearly full.
+pub(super) const SLOW: &str = "slow";
+pub(super) const SMALL: &str = "small";
+
+/// `tests/disk/shim.c`, built once for each run of the tests. Every scene has it, so that the real disk, which may be busy or nearly
+/// full, takes no part.
+fn shim() -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", std::process::id()));
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&built);
+        let status = cc.arg(of_project("tests/disk/shim.c")).arg("-ldl").status();
+        assert!(status.expect("cc is there: Rust links with it").success(), "the shim does not build");
+        built
+    });
+    built.display().to_string()
+}
 
 /// The alert that is drilled.
 pub(super) struct Drill(&'static str);
@@ -52,17 +76,16 @@ pub(super) struct Scene {
 impl Scene {
     /// As it comes.
     pub(super) fn new() -> Self {
-        Self::with("", "", &[])
+        Self::with("", "")
     }
 
-    /// With lines of the account and of `[inbound]`, and with these environment variables, each a file of the folder unless it
-    /// is a path.
-    pub(super) fn with(account: &str, inbound: &str, env: &[(&str, &str)]) -> Self {
-        Self::within(Folder::new(), account, inbound, env)
+    /// With lines of the account and of `[inbound]`.
+    pub(super) fn with(account: &str, inbound: &str) -> Self {
+        Self::within(Folder::new(), account, inbound)
     }
 
     /// The same in a folder that has something already.
-    pub(super) fn within(folder: Folder, account: &str, inbound: &str, env: &[(&str, &str)]) -> Self {
+    pub(super) fn within(folder: Folder, account: &str, inbound: &str) -> Self {
         let (platform, receiver) = (platform(), Receiver::new());
         let more = format!(
             "[inbound]\nlisten = \"127.0.0.1:0\"\n{inbound}\n[inbox]\npath = \"inbox.db\"\n\
@@ -70,8 +93,9 @@ impl Scene {
              [[receiver]]\nname = \"books\"\nurl = \"{}/hooks\"\nretry = [\"50ms\"]\n",
             receiver.url()
         );
-        let file = |value: &str| folder.path().join(value).display().to_string();
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), file(value))).collect();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let env = [("LD_PRELOAD", shim()), ("DISK_SLOW", file(SLOW)), ("DISK_SMALL", file(SMALL))];
+        let env = env.map(|(name, value)| (name.to_owned(), value)).into();
         let setup = Setup { account: account.into(), more, env, folder: Some(folder.clone()), ..Setup::default() };
         let gateway = setup.start(&platform).ready();
         // The writer has looked once: what it shows is there.

@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod fault;
 mod full;
+mod keys;
 mod load;
 mod power;
 mod scene;

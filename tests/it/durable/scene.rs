@@ -129,6 +129,8 @@ impl Scene {
             retain: Duration::from_secs(14 * 24 * 3600),
             keep_answers: Duration::from_secs(86_400),
             max_bytes: 1 << 30,
+            ledger: Duration::from_secs(7 * 24 * 3600),
+            ledger_max_bytes: 64 << 20,
             old_keys: Vec::new(),
         };
         let metrics = Arc::new(Metrics::try_new().expect("metrics"));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::disk::Journal;
 use super::scene::Scene;
-use crate::support::Gateway;
+use crate::support::{Folder, Gateway};
 
 /// A gateway whose files are watched.
 pub(super) struct Watched {
@@ -20,8 +20,17 @@ pub(super) struct Watched {
 impl Watched {
     /// Starts it in the folder of a scene. With `swallow`, its syncs do nothing and say that all is well.
     pub(super) fn start(scene: &Scene, swallow: bool) -> Self {
+        Self::start_in(&scene.folder, swallow, |env| scene.start_with(env))
+    }
+
+    /// The same for any gateway: `start` starts it in this folder with these environment variables.
+    pub(super) fn start_in(
+        folder: &Folder,
+        swallow: bool,
+        start: impl FnOnce(Vec<(String, String)>) -> Gateway,
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let folder = scene.folder.path().canonicalize().expect("the folder is there");
+        let folder = folder.path().canonicalize().expect("the folder is there");
         let run = folder.with_extension(format!("run-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let (journal, fault) = (run.with_extension("journal"), run.with_extension("fault"));
         let mut env = vec![
@@ -34,7 +43,7 @@ impl Watched {
             env.push(("POWERCUT_SWALLOW".to_owned(), "1".to_owned()));
         }
         // Before the start: whatever happens then, the files are gone with this.
-        let gateway = scene.start_with(env);
+        let gateway = start(env);
         Self { gateway, journal, fault }
     }
 

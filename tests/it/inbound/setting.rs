@@ -122,6 +122,8 @@ pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T 
         retain: Duration::from_secs(86_400),
         keep_answers: Duration::from_secs(86_400),
         max_bytes: 1 << 30,
+        ledger: Duration::from_secs(7 * 24 * 3600),
+        ledger_max_bytes: 64 << 20,
         old_keys: Vec::new(),
     };
     let metrics = Arc::new(Metrics::try_new().expect("no two declarations clash"));

@@ -4,6 +4,7 @@ mod answers;
 mod freed;
 mod operate;
 mod store;
+mod submits;
 mod unknown;
 mod waiting;
 
@@ -14,7 +15,7 @@ use crate::support::{Answer, Client, Folder, Gateway, Setup, arrived_at, platfor
 pub(crate) use operate::already_sent;
 
 /// What creates a task, and a phone call with it.
-const TASK: &str = "/service/cloud/task";
+pub(crate) const TASK: &str = "/service/cloud/task";
 
 /// A platform, and a gateway in front of it that keeps keys.
 fn scene() -> (Simulator, Gateway) {
@@ -29,27 +30,27 @@ fn scene_with(setup: Setup, account: &str) -> (Simulator, Gateway) {
 }
 
 /// A gateway that keeps keys, in a folder that outlives it.
-fn keeping() -> Setup {
+pub(crate) fn keeping() -> Setup {
     Setup { more: "[inbox]\npath = \"data/inbox.db\"\n".into(), folder: Some(Folder::new()), ..Setup::default() }
 }
 
 /// The body that creates a task of this name.
-fn task(name: &str) -> String {
+pub(crate) fn task(name: &str) -> String {
     format!(r#"{{"TaskName":"{name}","RobotID":"1","Details":[{{"CalleeNumber":"+6281200000001"}}]}}"#)
 }
 
 /// Creates a task under a key, on a connection of its own. The key's text is as it stands in the header.
-fn create(gateway: &Gateway, key: &str, body: &str) -> Answer {
+pub(crate) fn create(gateway: &Gateway, key: &str, body: &str) -> Answer {
     post(&mut gateway.client(), key, "", body)
 }
 
 /// The same on this connection, with further header lines.
-fn post(client: &mut Client, key: &str, headers: &str, body: &str) -> Answer {
+pub(crate) fn post(client: &mut Client, key: &str, headers: &str, body: &str) -> Answer {
     client.post_with(TASK, &format!("Idempotency-Key: {key}\r\n{headers}"), body)
 }
 
 /// How many requests to create a task have arrived.
-fn created(platform: &Simulator) -> usize {
+pub(crate) fn created(platform: &Simulator) -> usize {
     arrived_at(platform, TASK).len()
 }
 
@@ -61,7 +62,7 @@ fn assert_replayed(answer: &Answer, first: &Answer, what: &str) {
     assert_ne!(answer.header("x-request-id"), first.header("x-request-id"), "{what}");
 }
 
-fn assert_refused(answer: &Answer, status: u16, word: &str, sent: &str, what: &str) {
+pub(crate) fn assert_refused(answer: &Answer, status: u16, word: &str, sent: &str, what: &str) {
     assert_eq!((answer.status, answer.word()), (status, Some(word)), "{what}: {:?}", answer.json());
     assert_eq!(answer.json()["sent"], sent, "{what}");
 }

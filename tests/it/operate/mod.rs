@@ -1,6 +1,7 @@
 //! Operating the inbox: looking into it, sending again, removing, and who may.
 
 mod access;
+mod call;
 mod commands;
 mod letters;
 mod page;

@@ -1,0 +1,85 @@
+//! The ledger: ids, times and outcomes of the calls that may have made a phone ring, so that it can be told afterwards what
+//! became of one. Kept beside the callbacks, for an age and up to a size.
+//!
+//! Never a body, a query, a number or a name of somebody: of the ids that an answer names only keyed tags are written, the
+//! same as those of callbacks, so that both are found together. Whoever notes a call never waits for the disk; what does not
+//! fit is dropped and counted.
+
+mod pending;
+mod rows;
+mod trace;
+
+use std::time::Duration;
+
+pub(super) use pending::{Pending, STEP};
+pub(super) use rows::Noting;
+pub use trace::{Found, Trace};
+pub(super) use trace::{Sought, trace};
+
+/// The parts of a call whose time is told apart, in the order of [`Call::phases`].
+pub const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform", "open", "deliver"];
+
+/// Most ids that are kept of one answer. A task that was created has one.
+pub const MOST_IDS: usize = 16;
+
+/// Bytes that a row takes at most, its index included: what is left of `ledger_max_bytes` is counted in these.
+const ROW: u64 = 512;
+
+/// A call that ended.
+pub struct Call {
+    /// Its request id: 32 hexadecimal digits.
+    pub request: String,
+    /// When it began: milliseconds since 1970-01-01 UTC.
+    pub at_ms: u64,
+    /// Name of the program; `-` when it has none.
+    pub program: String,
+    /// Name of the account.
+    pub account: String,
+    /// Name of the operation.
+    pub operation: String,
+    /// The idempotency key that it showed. Its tag is written, never itself.
+    pub key: Option<Vec<u8>>,
+    /// The ids that the platform's answer names.
+    pub named: Named,
+    /// Whether it may have reached the platform: `no`, `yes`, `unknown`.
+    pub sent: &'static str,
+    /// The HTTP status that the program was told; 0 when it was told none.
+    pub status: u16,
+    /// How it ended: a stable word.
+    pub outcome: &'static str,
+    /// The code in the platform's answer, where it was read.
+    pub code: Option<i64>,
+    /// It was sent again with a fresh token.
+    pub replayed: bool,
+    /// The time of each of [`PHASES`].
+    pub phases: [Duration; PHASES.len()],
+    /// From its first byte to the last of its answer.
+    pub took: Duration,
+}
+
+/// Ids, at most [`MOST_IDS`] in all.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Of calls and messages.
+    pub calls: Vec<String>,
+    /// Of tasks and workflows.
+    pub tasks: Vec<String>,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    age: Duration,
+    rows: u64,
+}
+
+impl Bounds {
+    /// `age` zero: nothing is kept.
+    pub(super) fn new(age: Duration, max_bytes: u64) -> Self {
+        Self { age, rows: max_bytes / ROW }
+    }
+
+    fn keeps_any(&self) -> bool {
+        !self.age.is_zero()
+    }
+}

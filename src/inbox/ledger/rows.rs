@@ -1,0 +1,141 @@
+//! Writing calls, and forgetting the oldest. Runs inside the writer's transaction.
+//!
+//! Row ids grow with time and rows go from the oldest on, so the age and the number of rows are known from both ends of the
+//! table, without counting.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Bounds, Call, STEP};
+use crate::inbox::shared::Shared;
+use crate::inbox::store::{Store, number};
+use crate::inbox::vault::{TAG, Tagged, Vault};
+
+/// Most rows that are forgotten in one transaction: twice as many as are written, so that they never get ahead.
+const FORGET: usize = 2 * STEP;
+
+/// What is noted beside a batch of the writer.
+pub(in crate::inbox) struct Noting<'a> {
+    pub(in crate::inbox) calls: &'a [Call],
+    pub(in crate::inbox) shared: &'a Shared,
+}
+
+impl Noting<'_> {
+    /// Writes the calls, and where it is time for that forgets old ones.
+    pub(in crate::inbox) fn apply(&self, store: &mut Store, forgets: bool, now_ms: u64) -> rusqlite::Result<()> {
+        if let Some(vault) = self.shared.vault.get().filter(|_| !self.calls.is_empty()) {
+            insert(store, vault, self.calls)?;
+        }
+        if forgets {
+            forget(&store.connection, self.shared.ledger.bounds(), now_ms)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes calls. Their tags are made here, in the writer's thread.
+fn insert(store: &mut Store, vault: &Vault, calls: &[Call]) -> rusqlite::Result<()> {
+    for call in calls {
+        let names = [&call.program, &call.account, &call.operation].map(|name| store.name(&name.as_str().into()));
+        let [program, account, operation] = names;
+        let key = call.key.as_ref().map(|key| vault.tag(Tagged::Key, &[key]));
+        store
+            .connection
+            .prepare_cached(
+                "INSERT INTO ledger (request, at, program, account, operation, key, tags, sent, status, outcome, code, \
+                 replayed, phases) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(params![
+                digits(&call.request).unwrap_or_default(),
+                number(call.at_ms),
+                program?,
+                account?,
+                operation?,
+                key,
+                tags(vault, call),
+                call.sent,
+                call.status,
+                call.outcome,
+                call.code,
+                call.replayed,
+                phases(call)
+            ])?;
+    }
+    Ok(())
+}
+
+/// Forgets rows that are older than they may be, and those that are too many; at most a few hundred. Returns how many.
+fn forget(connection: &Connection, bounds: Bounds, now_ms: u64) -> rusqlite::Result<u64> {
+    let age = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
+    let until = number(now_ms.saturating_sub(age));
+    let newest: Option<i64> =
+        connection.prepare_cached("SELECT max(id) FROM ledger")?.query_row([], |row| row.get(0)).optional()?.flatten();
+    let Some(newest) = newest else { return Ok(0) };
+    let too_many = newest.saturating_sub(number(bounds.rows));
+    let mut oldest = connection.prepare_cached("SELECT id, at FROM ledger ORDER BY id LIMIT ?1")?;
+    let mut rows = oldest.query([number(FORGET as u64)])?;
+    let (mut last, mut count) = (None, 0);
+    while let Some(row) = rows.next()? {
+        let (id, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if at >= until && id > too_many {
+            break;
+        }
+        (last, count) = (Some(id), count + 1);
+    }
+    drop(rows);
+    if let Some(last) = last {
+        connection.prepare_cached("DELETE FROM ledger WHERE id <= ?1")?.execute([last])?;
+    }
+    Ok(count)
+}
+
+/// A request id as its 16 bytes; `None` for what is none.
+pub(super) fn digits(request: &str) -> Option<Vec<u8>> {
+    if request.len() != 32 {
+        return None;
+    }
+    (0..16).map(|at| u8::from_str_radix(request.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+}
+
+fn tags(vault: &Vault, call: &Call) -> Vec<u8> {
+    let mut tags = Vec::with_capacity((call.named.calls.len() + call.named.tasks.len()) * TAG);
+    for (what, ids) in [(Tagged::Call, &call.named.calls), (Tagged::Task, &call.named.tasks)] {
+        ids.iter().take(super::MOST_IDS).for_each(|id| tags.extend_from_slice(&vault.tag(what, &[id.as_bytes()])));
+    }
+    tags
+}
+
+/// Microseconds of each phase and of all, as four bytes each, least first.
+fn phases(call: &Call) -> Vec<u8> {
+    let micros = |time: std::time::Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX).to_le_bytes();
+    call.phases.iter().copied().chain([call.took]).flat_map(micros).collect()
+}
+
+/// What [`phases`] wrote.
+pub(super) fn micros(phases: &[u8]) -> Vec<u32> {
+    phases.chunks_exact(4).map(|four| four.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_sixteen_bytes() {
+        let id = "b150cfdaa62039790000000000000001";
+        assert_eq!(digits(id).map(|bytes| (bytes.len(), bytes[0], bytes[15])), Some((16, 0xb1, 1)));
+        for wrong in [
+            "",
+            "b150",
+            "b150cfdaa6203979000000000000000g",
+            "b150cfdaa62039790000000000000001b1",
+            "é150cfdaa6203979000000000000000",
+        ] {
+            assert_eq!(digits(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        assert_eq!(micros(&[1, 0, 0, 0, 0, 1, 0, 0, 255, 255, 255, 255]), [1, 256, u32::MAX]);
+    }
+}
