@@ -3,15 +3,13 @@
 //! It prints what was answered, an event a line; what belongs together is the gateway's to say.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::inbox::peer::{Failure, Peer};
+use super::inbox::peer::{Failure, Peer, Reach};
 use super::inbox::text::printable;
 
 /// Nothing is known of the id.
@@ -19,12 +17,8 @@ const NOT_FOUND: u8 = 1;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file of the gateway; only its section admin is used.
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
-    /// Where its admin listener is, if not where the configuration says.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    reach: Reach,
     /// All that is known, as JSON.
     #[arg(long)]
     json: bool,
@@ -62,7 +56,7 @@ pub(super) fn call(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let gateway = Peer::try_new(&args.config, args.admin)?;
+    let gateway = Peer::try_new(&args.reach)?;
     let query = Serializer::new(String::new()).append_pair("id", &args.id).finish();
     let page = gateway.page("GET", &format!("/call.json?{query}"), "")?;
     let Told { sentence, events, more } = gateway.read(&page)?;

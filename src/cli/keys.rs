@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::inbox::peer::{EX_USAGE, Failure, Peer};
+use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach};
 use super::inbox::text::printable;
 
 /// Most keys of one answer of the gateway.
@@ -23,12 +22,8 @@ const STEP: usize = 1000;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file of the gateway; only its section admin is used.
-    #[arg(long, global = true, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
-    /// Where its admin listener is, if not where the configuration says.
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    reach: Reach,
     /// JSON: one object a line.
     #[arg(long, global = true)]
     json: bool,
@@ -109,7 +104,7 @@ pub(super) fn keys(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let gateway = Peer::try_new(&args.config, args.admin)?;
+    let gateway = Peer::try_new(&args.reach)?;
     let out = &mut io::stdout().lock();
     match &args.what {
         What::List { state, program, account, operation, key, since, until, limit, after } => {

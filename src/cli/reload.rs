@@ -3,22 +3,16 @@
 //! It asks and prints what was answered. Which file is read is the gateway's own to know: the one it was started with.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::inbox::peer::{Failure, Peer};
+use super::inbox::peer::{Failure, Peer, Reach};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file of the gateway; only its section admin is used here.
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
-    /// Where its admin listener is, if not where the configuration says.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Deserialize)]
@@ -29,10 +23,10 @@ struct Done {
 /// Exit status 0 when the new configuration serves; 64 with one sentence when it is refused, and the former one serves on;
 /// 69 when no gateway answers, 77 for a token that is refused.
 pub(super) fn reload(args: &Args) -> ExitCode {
-    let asked = Peer::try_new(&args.config, args.admin).and_then(|gateway| {
+    let asked = Peer::try_new(&args.reach).and_then(|gateway| {
         let done: Done = gateway.json("POST", "/reload", "")?;
         let out = &mut io::stdout();
-        writeln!(out, "{}: reloaded", args.config.display())?;
+        writeln!(out, "{}: reloaded", gateway.name())?;
         for warning in done.warnings {
             writeln!(out, "warning: {warning}")?;
         }

@@ -53,6 +53,11 @@ impl Fault {
         Self { at: None, sentence: sentence.into() }
     }
 
+    /// About something that stands in no text.
+    pub(super) fn placeless(self) -> ConfigError {
+        ConfigError { path: None, line: None, sentence: self.sentence }
+    }
+
     /// Finds the line in the text that the offset belongs to.
     pub(super) fn locate(self, path: Option<&Path>, text: &str) -> ConfigError {
         let line = self.at.map(|offset| line_of(text, offset));

@@ -5,6 +5,7 @@
 
 mod account;
 mod address;
+mod admin;
 mod authorities;
 mod bounds;
 mod callbacks;
@@ -144,21 +145,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// What the operating pages ask for; `None`: they exist on loopback only.
     pub token: Option<Secret>,
-}
-
-impl Admin {
-    /// Reads `[admin]` of a file and what it refers to, and nothing else: a command that talks to a gateway needs no other
-    /// secret.
-    ///
-    /// # Errors
-    /// As [`Config::load`], as far as it is about this section or about what is not TOML.
-    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let (text, dir) = read(path)?;
-        let mut around = reference::Surroundings { dir, env: &|name| std::env::var_os(name), warnings: Vec::new() };
-        let admin = file::File::parse(&text).and_then(|file| check::admin(&file, false, &mut around));
-        admin.map_err(|fault| fault.locate(Some(path), &text))
-    }
 }
 
 /// The text of a configuration, and where its relative paths start.

@@ -9,24 +9,18 @@ mod print;
 pub(super) mod text;
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use change::Step;
-use peer::{Failure, Peer};
+use peer::{Failure, Peer, Reach};
 
 /// Most entries of one answer of the gateway.
 const STEP: usize = 1000;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The configuration file of the gateway; only its section admin is used.
-    #[arg(long, global = true, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
-    /// Where its admin listener is, if not where the configuration says.
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    reach: Reach,
     /// JSON: one object a line.
     #[arg(long, global = true)]
     json: bool,
@@ -148,7 +142,7 @@ pub(super) fn inbox(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
-    let gateway = Peer::try_new(&args.config, args.admin)?;
+    let gateway = Peer::try_new(&args.reach)?;
     let out = &mut io::stdout().lock();
     match &args.what {
         What::List { filter, limit, after } => print::list(&gateway, filter, *limit, after.as_deref(), args.json, out),

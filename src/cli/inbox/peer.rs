@@ -3,7 +3,7 @@
 //! Owns what each status means for whoever typed the command, and the exit status of it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -48,26 +48,68 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Where a gateway is, and what opens its pages.
+#[derive(clap::Args)]
+pub(in crate::cli) struct Reach {
+    /// The configuration file of the gateway, of which only the section admin is used; gateway.toml, unless --admin is given.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where its admin listener is; then no configuration is needed.
+    #[arg(long, global = true, value_name = "http://HOST:PORT", value_parser = address)]
+    admin: Option<SocketAddr>,
+    /// A file with the token of [admin]. Without one AIRUDDER_ADMIN_TOKEN of the environment is used, then the configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// `http://127.0.0.1:9464`, or without its scheme.
+fn address(written: &str) -> Result<SocketAddr, String> {
+    let rest = written.strip_prefix("http://").unwrap_or(written);
+    if rest.contains("://") {
+        return Err("the admin listener speaks plain HTTP: write http://HOST:PORT".to_owned());
+    }
+    let found = rest.strip_suffix('/').unwrap_or(rest).to_socket_addrs();
+    let found = found.map_err(|_| "no such address: write http://HOST:PORT, such as http://127.0.0.1:9464")?;
+    found.into_iter().next().ok_or_else(|| "this name has no address: write http://HOST:PORT".to_owned())
+}
+
 /// The admin listener of a gateway.
 pub(in crate::cli) struct Peer {
     address: SocketAddr,
     token: Option<Secret>,
-    config: PathBuf,
+    /// Where the token comes from, or could.
+    origin: String,
+    /// The configuration that names the gateway, or its address.
+    name: String,
 }
 
 impl Peer {
-    /// The gateway of a configuration, or the one whose admin listener is there.
-    pub(in crate::cli) fn try_new(file: &Path, there: Option<SocketAddr>) -> Result<Self, Failure> {
-        let admin =
-            config::Admin::load(file).map_err(|error| Failure { status: EX_USAGE, sentence: error.to_string() })?;
-        let address = there.unwrap_or_else(|| reachable(admin.listen));
+    /// The gateway that is meant.
+    pub(in crate::cli) fn try_new(reach: &Reach) -> Result<Self, Failure> {
+        let Reach { config: file, admin: there, token_file } = reach;
+        let wrong = |error: config::ConfigError| Failure { status: EX_USAGE, sentence: error.to_string() };
+        let beside = config::Admin::token_beside(token_file.as_deref()).map_err(wrong)?;
+        let beside_origin =
+            token_file.as_ref().map_or("AIRUDDER_ADMIN_TOKEN".to_owned(), |file| file.display().to_string());
+        // With an address and no file that was asked for, no configuration is read.
+        let file = file.as_deref().or(there.is_none().then_some(Path::new("gateway.toml")));
+        let admin = file.map(config::Admin::load).transpose().map_err(wrong)?;
+        let listen = admin.as_ref().map(|admin| reachable(admin.listen));
+        let Some(address) = there.or(listen) else { return Err(unnamed()) };
+        let name = file.map_or_else(|| format!("http://{address}"), |file| file.display().to_string());
+        let (token, origin) = match (beside, admin) {
+            (None, Some(admin)) => (admin.token, format!("[admin] in {name}")),
+            (beside, _) => (beside, beside_origin),
+        };
         if address.port() == 0 {
-            return Err(Failure {
-                status: EX_USAGE,
-                sentence: "[admin] listens on a port that only its log knows (port 0); name it with --admin".to_owned(),
-            });
+            return Err(unnamed());
         }
-        Ok(Self { address, token: admin.token, config: file.to_owned() })
+        Ok(Self { address, token, origin, name })
+    }
+
+    /// The configuration that names the gateway, or its address.
+    pub(in crate::cli) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The body of a page; whatever is not one becomes a sentence.
@@ -84,13 +126,20 @@ impl Peer {
             let page: Option<Value> = serde_json::from_slice(&page).ok();
             page.and_then(|page| Some(printable(page.get("message")?.as_str()?))).unwrap_or_default()
         };
-        let config = self.config.display();
+        let origin = &self.origin;
         let (status, sentence) = match status {
             200 => return Ok(page),
+            401 | 415 if self.token.is_none() => (
+                EX_NOPERM,
+                format!(
+                    "the gateway on {address} asks for a token, and there is none in {origin}; give it there or in a \
+                     --token-file"
+                ),
+            ),
             401 | 415 if target == RELOAD => (
                 EX_NOPERM,
                 format!(
-                    "the gateway on {address} refuses the token of [admin] in {config}; if it is a new one, send the gateway \
+                    "the gateway on {address} refuses the token of {origin}; if it is a new one, send the gateway \
                      SIGHUP instead"
                 ),
             ),
@@ -104,7 +153,7 @@ impl Peer {
             422 => (EX_USAGE, said()),
             401 | 415 => (
                 EX_NOPERM,
-                format!("the gateway on {address} refuses the token of [admin] in {config}; give the one it runs with"),
+                format!("the gateway on {address} refuses the token of {origin}; give the one it runs with"),
             ),
             404 if said().starts_with("There is no such") => (NOT_FOUND, said()),
             400 | 404 if said().starts_with("This is not the id") => (EX_USAGE, said()),
@@ -141,6 +190,14 @@ impl Peer {
     }
 }
 
+/// Nobody knows where the gateway is.
+fn unnamed() -> Failure {
+    Failure {
+        status: EX_USAGE,
+        sentence: "[admin] listens on a port that only its log knows (port 0); name it with --admin".to_owned(),
+    }
+}
+
 /// Where a wildcard can be reached from this machine.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
@@ -154,6 +211,18 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_may_have_its_scheme() {
+        let expected = "127.0.0.1:9464".parse().expect("an address");
+        for written in ["127.0.0.1:9464", "http://127.0.0.1:9464", "http://127.0.0.1:9464/"] {
+            assert_eq!(address(written), Ok(expected), "{written}");
+        }
+        assert!(address("http://localhost:1").is_ok_and(|found| found.ip().is_loopback() && found.port() == 1));
+        for wrong in ["https://127.0.0.1:9464", "127.0.0.1", "http://127.0.0.1:9464/inbox", "", "9464"] {
+            assert!(address(wrong).is_err_and(|why| why.contains("http://HOST:PORT")), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_wildcard_is_reached_on_this_machine() {

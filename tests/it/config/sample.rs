@@ -285,3 +285,25 @@ fn the_examples_of_the_pages_are_accepted_without_a_warning() {
         assert_eq!(parse(&format!("{outbound}\n{more}"), "pages").warnings, [""; 0], "{more}");
     }
 }
+
+#[test]
+fn the_configuration_of_the_demo_passes_check_without_a_warning() {
+    let dir = dir("demo");
+    let authority = rcgen::generate_simple_self_signed(["demo.test".to_owned()]).expect("a certificate").cert.pem();
+    for (name, mode, content) in [
+        ("demo.toml", 0o644, include_str!("../../../conf/demo.toml")),
+        ("ca.pem", 0o644, &authority),
+        ("app_key", 0o600, "sample"),
+        ("app_secret", 0o600, "sample"),
+        ("aes_key", 0o600, "0123456789abcdef"),
+        ("hook_secret", 0o600, "a-secret-of-the-demo-and-of-nobody-else"),
+    ] {
+        write(&dir, name, mode, content);
+    }
+    let mut check = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
+    let checked = check.args(["check", "--config", "demo.toml"]).current_dir(&dir).output().expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (out, err) = (text(checked.stdout), text(checked.stderr));
+    assert_eq!((checked.status.code(), err.as_str()), (Some(0), ""));
+    assert!(out.ends_with("ok (1 account, 0 programs, 0 operations, 1 source, 1 receiver, 0 warnings)\n"), "{out}");
+}

@@ -1,6 +1,7 @@
 //! One key, one phone call: what an `Idempotency-Key` on a POST promises.
 
 mod answers;
+mod client;
 mod freed;
 mod operate;
 mod store;

@@ -153,6 +153,49 @@ fn what_cannot_be_done_is_one_sentence_and_a_status() {
 }
 
 #[test]
+fn with_an_address_no_configuration_is_needed() {
+    let receivers = Unreachable::new();
+    let gateway = receivers.start("token = { env = \"ADMIN_TOKEN\" }");
+    call_back(&gateway, PATH, 1..=2);
+    let folder = crate::support::Folder::new();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("written");
+        name.to_owned()
+    };
+    // In a folder without a gateway.toml.
+    let run = |command: &str, variable: Option<&str>, token_file: Option<String>| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_airudder-gateway"));
+        program.args([command, "list", "--admin", &format!("http://{}", gateway.admin)]);
+        program.args(token_file.iter().flat_map(|file| ["--token-file", file]));
+        program.current_dir(folder.path()).env_clear();
+        program.envs(variable.map(|token| ("AIRUDDER_ADMIN_TOKEN", token)));
+        let output = program.output().expect("the program runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout).lines().count(), text(output.stderr))
+    };
+    assert_eq!(run("inbox", Some(TOKEN), None), (Some(0), 2, String::new()));
+    assert_eq!(run("inbox", None, Some(file("right", &format!("{TOKEN}\n")))), (Some(0), 2, String::new()));
+    assert_eq!(run("inbox", Some("another token"), Some(file("right", TOKEN))).0, Some(0), "the file goes first");
+    assert_eq!(run("keys", Some(TOKEN), None), (Some(0), 0, String::new()));
+    for (variable, token_file, status, says) in [
+        (None, None, 77, "asks for a token, and there is none in AIRUDDER_ADMIN_TOKEN"),
+        (Some("another token"), None, 77, "refuses the token of AIRUDDER_ADMIN_TOKEN"),
+        (Some(TOKEN), Some(file("wrong", "another token")), 77, "refuses the token of wrong"),
+        (
+            Some(TOKEN),
+            Some("none".to_owned()),
+            64,
+            "--token-file names a file that cannot be read: there is no such file",
+        ),
+        (Some(""), None, 64, "AIRUDDER_ADMIN_TOKEN is empty"),
+    ] {
+        let (ended, lines, err) = run("inbox", variable, token_file);
+        assert_eq!((ended, lines, err.lines().count()), (Some(status), 0, 1), "{err}");
+        assert!(err.contains(says) && !err.contains("another token") && !err.contains(TOKEN), "{err}");
+    }
+}
+
+#[test]
 fn only_the_admin_section_is_needed() {
     let run = |text: &str| {
         let folder = crate::support::Folder::new();

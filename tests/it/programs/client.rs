@@ -8,14 +8,14 @@ use crate::support::{platform, platform_with};
 
 const PAGE: &str = include_str!("../../../docs/programs.md");
 
-/// The page's sample for Python.
+/// The page's first sample for Python.
 fn sample() -> &'static str {
     let (_, from) = PAGE.split_once("```python\n").expect("a sample");
     from.split_once("```\n").expect("its end").0
 }
 
 /// A Python that has `requests`; `make setup-test` sees to it.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     let has = |python: &&str| {
         let tried = Command::new(python).args(["-c", "import requests"]).output();
         tried.is_ok_and(|output| output.status.success())

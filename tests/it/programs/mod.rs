@@ -1,6 +1,6 @@
 //! Programs that log in: an existing client changes its base address and its key pair, and nothing else.
 
-mod client;
+pub(crate) mod client;
 mod logins;
 mod operations;
 mod tokens;
