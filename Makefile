@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-peers bench-scrape setup setup-test
+.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
@@ -22,6 +22,8 @@ help:
 	@echo "make bench-delivery  a receiver beside one that is down (release build; python3)"
 	@echo "make bench-memory 64 sealed calls of 8 MiB against the memory budget (release build; python3)"
 	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
+	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
+	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
 	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
 
 # cmake builds zlib-ng, which pingora brings.
@@ -96,6 +98,16 @@ bench-peers: setup
 bench-acknowledge: setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/acknowledge
+
+# What an operator waits for with 100,000 callbacks in the inbox.
+bench-pages: setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/pages
+
+# The pictures of docs/images, from the demo.
+images: setup-test
+	cargo build --locked --bin airudder-gateway
+	docs/images/take
 
 bench-oracle: setup
 	cargo build --locked --release --bin airudder-gateway

@@ -19,6 +19,7 @@ use crate::inbound::Inbound;
 use crate::limit::ProgramLimits;
 use crate::metrics::catalogue::Configured;
 use crate::outbound::Outbound;
+use crate::outbound::account::Account;
 use crate::outbound::record::CallSeries;
 use crate::program::Programs;
 
@@ -101,7 +102,7 @@ impl Generation {
     }
 
     /// The accounts by name, as they are written and as they work.
-    fn accounts(&self) -> impl Iterator<Item = (&str, (&config::Account, &crate::outbound::account::Account))> {
+    fn accounts(&self) -> impl Iterator<Item = (&str, (&config::Account, &Account))> {
         let both = self.config.accounts.iter().zip(&self.outbound.accounts);
         both.map(|(written, account)| (written.name.as_str(), (written, &**account)))
     }

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::http::present::Present;
-use crate::http::tls::Tls;
+use crate::http::tls::{Certified, Tls};
 use crate::inbound::Inbound;
 use crate::log;
 use crate::outbound::Outbound;
@@ -191,10 +191,11 @@ fn reload(files: &Files, served: &mut Served) -> Result<(Former, Vec<String>), R
     }
     let warnings = std::mem::take(&mut config.warnings);
     let identity = config.inbound.as_ref().and_then(|rules| rules.tls.clone());
+    let of_tls = |error: &dyn std::fmt::Display| invalid(&format_args!("[inbound] tls: {error}"));
     let shown = match (&served.tls, identity) {
         (Some(tls), Some(identity)) => {
-            let pair = identity.read().map_err(|error| invalid(&format_args!("[inbound] tls: {error}")))?;
-            Some((tls.clone(), Tls::certify(pair).map_err(|error| invalid(&format_args!("[inbound] tls: {error}")))?))
+            let pair = identity.read().map_err(|error| of_tls(&error))?;
+            Some((tls.clone(), Tls::certify(pair).map_err(|error| of_tls(&error))?))
         }
         _ => None,
     };
@@ -203,7 +204,7 @@ fn reload(files: &Files, served: &mut Served) -> Result<(Former, Vec<String>), R
 }
 
 /// Nothing here fails.
-fn swap(served: &mut Served, next: Generation, shown: Option<(Arc<Tls>, crate::http::tls::Certified)>) -> Former {
+fn swap(served: &mut Served, next: Generation, shown: Option<(Arc<Tls>, Certified)>) -> Former {
     let rules = next.rules();
     served.outbound.replace(next.outbound.clone(), rules.outbound);
     if let (Some(face), Some(inbound), Some(rules)) = (&served.inbound, &next.inbound, rules.inbound) {

@@ -150,14 +150,32 @@ impl BackgroundService for Delivery {
         self.start_new(&mut started);
         let (mut sweep, mut resolve) = (interval(SWEEP_EVERY), interval(RESOLVE_EVERY));
         let mut read = interval(READ_EVERY);
-        loop {
-            tokio::select! {
-                _ = sweep.tick() => self.lanes().iter().for_each(|lane| lane.target.client.sweep()),
-                Ok(()) = changes.changed() => self.start_new(&mut started),
-                _ = resolve.tick() => self.resolve().await,
-                _ = read.tick() => self.reread().await,
-                _ = shutdown.changed() => return,
+        let lanes = async {
+            loop {
+                tokio::select! {
+                    _ = sweep.tick() => self.lanes().iter().for_each(|lane| lane.target.client.sweep()),
+                    Ok(()) = changes.changed() => self.start_new(&mut started),
+                }
             }
+        };
+        // Side by side: a name server or a file system that hangs keeps no new lane from starting.
+        let names = async {
+            loop {
+                resolve.tick().await;
+                self.resolve().await;
+            }
+        };
+        let files = async {
+            loop {
+                read.tick().await;
+                self.reread().await;
+            }
+        };
+        tokio::select! {
+            () = lanes => {}
+            () = names => {}
+            () = files => {}
+            _ = shutdown.changed() => {}
         }
     }
 }
