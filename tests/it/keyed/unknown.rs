@@ -57,6 +57,8 @@ fn a_crash_while_a_call_is_under_way_leaves_its_key_unknown() {
     platform.release();
     let gateway = setup.start(&platform).ready();
     gateway.until(|gateway| gateway.metric("keyed_unknown") == 1.0);
+    // Somebody has to act, and the page says so.
+    assert_eq!(gateway.troubles(), ["keys_unsettled"]);
     let again = create(&gateway, "k", &task("one"));
     assert_refused(&again, 502, "outcome_unknown", "unknown", "after the crash");
     assert_eq!(created(&platform), 1);
