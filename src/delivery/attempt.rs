@@ -18,6 +18,7 @@ use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
 use crate::http::retry::retry_after;
 use crate::inbox::Leased;
 use crate::secret::Secret;
+use crate::trace::TRACEPARENT;
 
 /// What we call ourselves.
 const USER_AGENT: &str = concat!("airudder-gateway/", env!("CARGO_PKG_VERSION"));
@@ -135,6 +136,9 @@ impl Target {
             .header(b"X-Gateway-Attempt", attempt.format(leased.attempt).as_bytes());
         if leased.redriven {
             head.header(b"X-Gateway-Redrive", b"1");
+        }
+        if let Some(parent) = &leased.parent {
+            head.header(TRACEPARENT.as_bytes(), parent.to_string().as_bytes());
         }
         head.content_length(leased.body.len() as u64);
         Ok(head.finish())

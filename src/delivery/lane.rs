@@ -272,6 +272,7 @@ impl Lane {
             status = ended.status,
             attempt = leased.attempt,
             took_us = took.as_micros() as u64,
+            trace_id = leased.parent.as_ref().map(|parent| parent.trace_id()),
             "attempt"
         );
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::id::EntryId;
 use super::lease::Hold;
+use crate::trace::TraceParent;
 
 /// A callback that was opened and is to be kept.
 pub struct NewCallback {
@@ -174,6 +175,8 @@ pub struct Leased {
     pub received_ms: u64,
     /// An operator sent it again.
     pub redriven: bool,
+    /// The trace of the call that it comes of, when its program named one.
+    pub(crate) parent: Option<TraceParent>,
     /// The opened body.
     pub body: Bytes,
     /// Gives the lease back.

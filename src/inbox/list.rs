@@ -13,6 +13,7 @@ use super::id::EntryId;
 use super::lease::{Counter, Hold, Taken};
 use super::store::{delivery, entry, number};
 use super::vault::{Tag, Tagged, Vault};
+use crate::trace::TraceParent;
 
 /// A leased delivery whose body is still sealed.
 pub(super) struct Candidate {
@@ -22,6 +23,7 @@ pub(super) struct Candidate {
     pub(super) attempts: u32,
     pub(super) received_ms: u64,
     pub(super) redriven: bool,
+    pub(super) parent: Option<TraceParent>,
     pub(super) sealed: Vec<u8>,
     pub(super) hold: Hold,
 }
@@ -72,7 +74,7 @@ pub(super) fn lease(
     drop(rows);
     let mut found = Vec::with_capacity(holds.len());
     let mut read = connection.prepare_cached(
-        "SELECT n.text, e.kind, e.received, d.attempts, d.redriven FROM entry e \
+        "SELECT n.text, e.kind, e.received, d.attempts, d.redriven, e.parent FROM entry e \
          JOIN name n ON n.id = e.source JOIN delivery d ON d.entry = e.id \
          WHERE e.id = ?1 AND d.receiver = (SELECT id FROM name WHERE text = ?2) AND d.state = 0 AND d.due <= ?3",
     )?;
@@ -80,11 +82,18 @@ pub(super) fn lease(
     for (id, hold) in holds {
         let candidate = read
             .query_row(params![id.row(), &**counter.name(), number(now_ms)], |row| {
-                Ok((row.get::<_, String>(0)?, row.get(1)?, time(row, 2)?, row.get(3)?, row.get(4)?))
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get(1)?,
+                    time(row, 2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    parent(row.get(5)?),
+                ))
             })
             .optional()?;
         // Settled or tried between the two questions: it is not due any more.
-        let Some((source, kind, received_ms, attempts, redriven)) = candidate else { continue };
+        let Some((source, kind, received_ms, attempts, redriven, parent)) = candidate else { continue };
         let sealed = match body.query_row([id.row()], |row| row.get(0)).optional() {
             Ok(sealed) => sealed.unwrap_or_default(),
             // Its pages are damaged. Nothing opens like the empty text, so it is set aside and the rest goes on.
@@ -92,10 +101,15 @@ pub(super) fn lease(
             Err(error) => return Err(error),
         };
         let (source, kind) = (source.into(), Kind::of_row(kind));
-        found.push(Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold });
+        found.push(Candidate { id, source, kind, attempts, received_ms, redriven, parent, sealed, hold });
     }
     counter.answered(more, next_ms);
     Ok(found)
+}
+
+/// As the database has it.
+fn parent(written: Option<String>) -> Option<TraceParent> {
+    TraceParent::parse(written?.as_bytes())
 }
 
 /// The conditions of a filter on an entry `e`, and their values.

@@ -21,6 +21,7 @@ mod marks;
 mod obstacle;
 mod opening;
 mod pace;
+mod parents;
 mod place;
 mod progress;
 mod queue;
@@ -110,6 +111,7 @@ impl Inbox {
         }
         let append = Box::new(Append {
             id,
+            parent: self.0.shared.parents.find(&tags),
             digest: vault.tag(Tagged::Content, &[source.as_bytes(), &body]),
             chain: ids.order.map(|order| vault.tag(Tagged::Order, &[order.as_bytes()])),
             sealed: vault.seal(id, &source, &body),
@@ -158,7 +160,8 @@ impl Inbox {
             let candidates = list::lease(connection, &asked, most, clock::wall_millis())?;
             let (mut leased, mut unreadable) = (Vec::with_capacity(candidates.len()), Vec::new());
             for candidate in candidates {
-                let list::Candidate { id, source, kind, attempts, received_ms, redriven, sealed, hold } = candidate;
+                let list::Candidate { id, source, kind, attempts, received_ms, redriven, parent, sealed, hold } =
+                    candidate;
                 let id = vault.mark(id);
                 let Ok(body) = vault.open(id, &source, sealed) else {
                     tracing::error!(entry = %id, "an entry of the inbox cannot be opened and is set aside");
@@ -167,7 +170,7 @@ impl Inbox {
                 };
                 let (receiver, attempt, hold) = (asked.name().clone(), attempts + 1, Arc::new(hold));
                 let body = Bytes::from(body);
-                leased.push(Leased { id, receiver, source, kind, attempt, received_ms, redriven, body, hold });
+                leased.push(Leased { id, receiver, source, kind, attempt, received_ms, redriven, parent, body, hold });
             }
             if !unreadable.is_empty() {
                 // When it is refused, the next lease finds them again.
@@ -310,6 +313,10 @@ impl Inbox {
 
     /// Notes a call that ended. Never waits; what there is no room for is dropped and counted.
     pub fn note(&self, call: ledger::Call) {
+        if let (Some(parent), Ok(vault)) = (call.parent, self.vault()) {
+            let tasks = call.named.tasks.iter().map(|id| vault.tag(Tagged::Task, &[id.as_bytes()]));
+            self.0.shared.parents.insert(tasks, parent);
+        }
         if self.keeps_ledger() && !self.0.shared.ledger.push(call) {
             self.0.shared.metrics.callbacks.noted("dropped", 1);
         }

@@ -15,6 +15,7 @@ use super::id::EntryId;
 use super::keyed::Work;
 use super::lease::Hold;
 use super::vault::Tag;
+use crate::trace::TraceParent;
 
 /// Most jobs that wait: a second's work of a disk that keeps up.
 const MOST_JOBS: usize = 32 * 1024;
@@ -31,6 +32,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, Unavailable>>;
 /// A sealed callback.
 pub(super) struct Append {
     pub(super) id: EntryId,
+    /// The trace of the call that it comes of.
+    pub(super) parent: Option<TraceParent>,
     pub(super) source: std::sync::Arc<str>,
     pub(super) receivers: Vec<std::sync::Arc<str>>,
     pub(super) kind: i64,

@@ -31,7 +31,7 @@ pub(super) const PAGE: u32 = 8192;
 ///   may be forgotten, in the order of time; `keyed_open` what nobody knows the end of.
 /// * `ledger` grows at its end and shrinks at its beginning, and is searched in order like the entries: no index costs an
 ///   append anything.
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
@@ -104,6 +104,9 @@ pub(super) const MIGRATIONS: [&str; 3] = [
         replayed INTEGER NOT NULL,
         phases BLOB NOT NULL
     ) STRICT;
+",
+    "
+    ALTER TABLE entry ADD COLUMN parent TEXT;
 ",
 ];
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::health::Health;
 use super::lease::Desk;
 use super::ledger::Pending;
+use super::parents::Parents;
 use super::progress::Progress;
 use super::queue::Queue;
 use super::vault::Vault;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) desk: Desk,
     /// Calls that are to be noted.
     pub(super) ledger: Pending,
+    pub(super) parents: Parents,
     pub(super) health: Health,
     pub(super) progress: Progress,
     /// Grows with each failure; a connection of an older one is not used any more.

@@ -15,6 +15,7 @@ use super::lease::Desk;
 use super::ledger::{Bounds, Pending};
 use super::obstacle::{Nature, Obstacle};
 use super::opening::Opening;
+use super::parents::Parents;
 use super::progress::Progress;
 use super::queue::Queue;
 use super::reading::Reader;
@@ -59,6 +60,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),
+        parents: Parents::default(),
         ledger: Pending::new(Bounds::new(rules.ledger, rules.ledger_max_bytes)),
         health: Health::default(),
         progress: Progress::default(),

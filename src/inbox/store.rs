@@ -142,8 +142,8 @@ impl Store {
         let state = if append.receivers.is_empty() { entry::DELIVERED } else { entry::KEPT };
         self.connection
             .prepare_cached(
-                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO entry (id, source, kind, received, bytes, state, repeat, digest, tags, parent) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 append.id.row(),
@@ -154,7 +154,8 @@ impl Store {
                 state,
                 repeat,
                 append.digest,
-                append.tags
+                append.tags,
+                append.parent.map(|parent| parent.to_string())
             ])?;
         self.insert_body(append.id, &append.sealed)?;
         for text in &append.receivers {

@@ -110,7 +110,8 @@ impl Gate {
         Self { policy: quota.map(|quota| Policy::new(name, quota)), shared: self.shared.clone() }
     }
 
-    /// Passes now, or waits for its turn until `deadline`. `waiting` counts those who wait.
+    /// Passes now, or waits for its turn until `deadline`. `waiting` counts those who wait. `now` is another one afterwards if
+    /// it waited.
     ///
     /// # Errors
     /// [`NotNow`], at once where the wait is known to be longer, else at the deadline.
@@ -118,11 +119,12 @@ impl Gate {
         &self,
         lane: usize,
         deadline: Instant,
-        now: Instant,
+        now: &mut Instant,
         waiting: &IntGauge,
     ) -> Result<Place, NotNow> {
         let mut turn = None;
         let asked = {
+            let now = *now;
             let mut state = self.lock();
             let (due, asked) = state.turns.ask(lane, deadline.saturating_duration_since(now), now, || {
                 let (give, taken) = oneshot::channel();
@@ -148,13 +150,17 @@ impl Gate {
         let ended = NotNow { wait: Duration::ZERO, held: Held::Queue };
         let mut turn = turn.ok_or(ended)?;
         let queued = Queued::new(self, lane, ticket, waiting);
-        tokio::select! {
+        let taken = tokio::select! {
             biased;
-            place = &mut turn => return place.map_err(|_| ended),
-            () = sleep_until(deadline) => {}
+            place = &mut turn => Some(place),
+            () = sleep_until(deadline) => None,
+        };
+        *now = clock::now();
+        if let Some(place) = taken {
+            return place.map_err(|_| ended);
         }
         if queued.leave() {
-            return Err(self.estimate(lane, clock::now()));
+            return Err(self.estimate(lane, *now));
         }
         // Its turn came in this moment.
         turn.await.map_err(|_| ended)
@@ -340,8 +346,8 @@ mod tests {
     ) -> tokio::task::JoinHandle<Result<(Place, Instant), NotNow>> {
         let (gate, waiting) = (gate.clone(), waiting.clone());
         tokio::spawn(async move {
-            let now = clock::now();
-            let mut place = gate.enter(0, now + Duration::from_millis(patience), now, &waiting).await?;
+            let mut now = clock::now();
+            let mut place = gate.enter(0, now + Duration::from_millis(patience), &mut now, &waiting).await?;
             place.spend();
             Ok((place, clock::now()))
         })

@@ -191,10 +191,12 @@ impl AccountLimits {
         program: &'a ProgramLimits,
         operation: &str,
         patience: Option<Duration>,
-        now: Instant,
+        mut now: Instant,
         met: &mut Met<'a>,
     ) -> Result<Turn<'a>, Refused> {
         let patience = patience.unwrap_or(self.max_wait);
+        // One for all gates, while the time goes on with each that lets it wait.
+        let (deadline, now) = (now + patience, &mut now);
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(Refused::Open)?;
         }
@@ -202,12 +204,12 @@ impl AccountLimits {
         // In this order: what a program or an operation may not do must not use up what the account may.
         let mut turn = Turn {
             limits: self,
-            program: self.enter(program.gate.as_ref(), LimitedBy::Program, program, patience, now, met).await?,
-            operation: self.enter(of_operation, LimitedBy::Operation, program, patience, now, met).await?,
-            account: self.enter(self.gate.as_ref(), LimitedBy::Account, program, patience, now, met).await?,
+            program: self.enter(program.gate.as_ref(), LimitedBy::Program, program, deadline, now, met).await?,
+            operation: self.enter(of_operation, LimitedBy::Operation, program, deadline, now, met).await?,
+            account: self.enter(self.gate.as_ref(), LimitedBy::Account, program, deadline, now, met).await?,
             probes: false,
             patience,
-            left: now,
+            left: *now,
         };
         if let Some(breaker) = &self.breaker {
             turn.probes = breaker.pass().map_err(Refused::Open)?;
@@ -221,12 +223,12 @@ impl AccountLimits {
         gate: Option<&'a Gate>,
         rate: LimitedBy,
         program: &ProgramLimits,
-        patience: Duration,
-        now: Instant,
+        deadline: Instant,
+        now: &mut Instant,
         met: &mut Met<'a>,
     ) -> Result<Option<Place>, Refused> {
         let Some(gate) = gate else { return Ok(None) };
-        let entered = gate.enter(program.lane, now + patience, now, &self.series.waiting).await;
+        let entered = gate.enter(program.lane, deadline, now, &self.series.waiting).await;
         match entered {
             Ok(place) => {
                 met.pass(gate, &place);
@@ -381,5 +383,26 @@ mod tests {
         assert_eq!(passes(&limits, &own[0], "other").await, Err("account"), "its burst of three is used up");
         own = ProgramLimits::all(&programs(&["new"]), &[], now);
         assert_eq!(passes(&account(&own, None), &own[0], "other").await, Ok(()), "another account");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_at_one_gate_and_is_refused_at_the_next_is_told_the_time_from_there() {
+        let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
+                    limit = { rate = \"6/m\", burst = 1 }\n";
+        let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
+        let (metrics, now) = (Metrics::try_new().expect("series"), clock::now());
+        let mut written = programs(&["a"]);
+        let rate = Frequency { calls: 1, per: Duration::from_secs(4) };
+        written[0].limit.quota = Some(Quota { rate, burst: 1 });
+        let own = ProgramLimits::all(&written, &[], now);
+        let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, now);
+        let patience = Some(Duration::from_secs(5));
+        let first = limits.admit(&own[0], "other", patience, now, &mut Met::default()).await;
+        assert!(first.is_ok_and(|mut turn| turn.leave() == Ok(Duration::ZERO)));
+        // It waits four seconds at its own gate, and the account's opens ten seconds after the first one.
+        let second = limits.admit(&own[0], "other", patience, now, &mut Met::default()).await;
+        let Err(Refused::Limited(LimitedBy::Account, wait)) = second else { panic!("{second:?}") };
+        assert_eq!((clock::now() - now).as_secs_f64().round(), 4.0);
+        assert_eq!(wait.as_secs_f64().round(), 6.0);
     }
 }

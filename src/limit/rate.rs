@@ -63,12 +63,18 @@ impl Rate {
         Self { limiter, start: now, period, capacity, burst, full: cells, cells, owed: 0, left: burst }
     }
 
-    /// Another rate and burst, of which as many calls are used up as of this one.
+    /// Another rate and burst, of which as many calls are used up as of this one, at most its whole burst; and as many are
+    /// owed beyond it.
     pub(super) fn moved(&mut self, full: Frequency, burst: u32, now: Instant) -> Self {
         let mut moved = Self::new(full, burst, now);
-        let used = self.used(now) * f64::from(moved.full);
+        let used = self.used(now);
+        // A burst that was allowed is no debt: only what went out ahead of its time is one. Else who used up a large burst
+        // would wait for it at the new rate, for minutes where that is a low one.
+        let within = used.min(f64::from(self.capacity) / f64::from(self.full));
+        let cells = |calls: f64| (calls * f64::from(moved.full)).ceil();
+        let cells = cells(within.min(f64::from(moved.burst))) + cells(used - within);
         // Paid as time goes on, like everything that is owed.
-        moved.owed = used.ceil().min(f64::from(u32::MAX)) as i64;
+        moved.owed = cells.min(f64::from(u32::MAX)) as i64;
         moved.left = self.left.min(moved.burst);
         moved
     }
@@ -349,11 +355,15 @@ mod tests {
             let mut moved = rate.moved(per_second(to.0), to.1, start);
             assert_eq!(passed(&mut moved, start, &[0]), [expected], "{from:?} {to:?}");
         }
-        // More is used than there is room for: the rest is paid first.
+        // More is used than there is room for: the new burst is used up, and no more than that.
         let mut rate = Rate::new(per_second(10), 10, start);
         assert_eq!(passed(&mut rate, start, &[0]), [10]);
         let mut moved = rate.moved(per_second(10), 2, start);
-        assert_eq!(passed(&mut moved, start, &[0, 800, 900, 1_000]), [0, 0, 1, 1]);
+        assert_eq!(passed(&mut moved, start, &[0, 80, 95, 195]), [0, 0, 1, 1]);
+        let mut rate = Rate::new(per_second(50), 200, start);
+        assert_eq!(passed(&mut rate, start, &[0]), [200]);
+        let mut moved = rate.moved(Frequency { calls: 60, per: Duration::from_secs(60) }, 60, start);
+        assert_eq!(passed(&mut moved, start, &[0, 980, 1_000, 2_000]), [0, 0, 1, 1]);
         // What is owed moves, too, and what was given back is not used.
         let mut rate = Rate::new(per_second(10), 1, start);
         assert!(rate.take(start, Duration::MAX).is_ok() && rate.take(start, Duration::MAX).is_ok());

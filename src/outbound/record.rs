@@ -197,6 +197,7 @@ impl<'a> Record<'a> {
             replayed: self.replayed,
             phases: self.phases,
             took,
+            parent: self.trace,
         });
     }
 

@@ -3,6 +3,8 @@
 //! What cannot be read is no trace, as the specification asks; nothing of it is repeated anywhere. It starts no trace: a
 //! receiver would then record what nobody asked for.
 
+use std::fmt;
+
 /// The header's name.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
@@ -69,6 +71,15 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
+/// As it is passed on: of version 00, and with the span that called, because whoever makes no span of its own hands on what it
+/// was given (section 4.3 of the specification).
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = std::str::from_utf8(&self.span).unwrap_or_default();
+        write!(f, "00-{}-{span}-0{}", self.trace_id(), u8::from(self.is_sampled))
+    }
+}
+
 /// The number that digits write.
 #[cfg(any(feature = "otlp", test))]
 fn number(digits: &[u8]) -> u128 {
@@ -105,6 +116,22 @@ mod tests {
             let read = TraceParent::parse(value.as_bytes());
             assert_eq!(read.map(|trace| trace.is_sampled), expected, "{value}");
             assert!(read.is_none_or(|trace| trace.trace_id() == TRACE_ID), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_the_trace_and_the_span_that_called() {
+        for (came, passed) in [
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+            ),
+            (
+                "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff-more",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            ),
+        ] {
+            assert_eq!(TraceParent::parse(came.as_bytes()).expect("a trace").to_string(), passed);
         }
     }
 

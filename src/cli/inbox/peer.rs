@@ -57,7 +57,7 @@ pub(in crate::cli) struct Reach {
     /// Where its admin listener is; then no configuration is needed.
     #[arg(long, global = true, value_name = "http://HOST:PORT", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// A file with the token of [admin]. Without one AIRUDDER_ADMIN_TOKEN of the environment is used, then the configuration.
+    /// A file with the token of the section admin. Without one AIRUDDER_ADMIN_TOKEN of the environment is used, then the configuration.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

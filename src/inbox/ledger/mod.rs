@@ -16,6 +16,8 @@ pub(super) use rows::Noting;
 pub use trace::{Found, Trace};
 pub(super) use trace::{Sought, trace};
 
+use crate::trace::TraceParent;
+
 /// The parts of a call whose time is told apart, in the order of [`Call::phases`].
 pub const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platform", "open", "deliver"];
 
@@ -55,6 +57,8 @@ pub struct Call {
     pub phases: [Duration; PHASES.len()],
     /// From its first byte to the last of its answer.
     pub took: Duration,
+    /// The trace that its program named. It is not written: callbacks that come of the call are given it.
+    pub(crate) parent: Option<TraceParent>,
 }
 
 /// Ids, at most [`MOST_IDS`] in all.

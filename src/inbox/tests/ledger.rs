@@ -22,6 +22,7 @@ fn call(number: u64, task: &str, key: Option<&str>) -> Call {
         replayed: false,
         phases: [Duration::from_micros(7); 7],
         took: Duration::from_micros(49),
+        parent: None,
     }
 }
 

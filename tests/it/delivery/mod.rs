@@ -8,6 +8,7 @@ mod independence;
 mod order;
 mod settling;
 mod tls;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
