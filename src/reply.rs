@@ -134,7 +134,7 @@ refusals! {
     /// An operator said so.
     AlreadySent = "already_sent" 409 Yes Program "The call with this Idempotency-Key was carried out, as the gateway's operator found out, and its answer is not known; do not send it again.";
     /// The answer was too large.
-    AnswerNotKept = "answer_not_kept" 409 Yes Program "The call with this Idempotency-Key was carried out, and its answer was too large to be remembered; look at the platform, and do not send it again.";
+    AnswerNotKept = "answer_not_kept" 409 Yes Program "The call with this Idempotency-Key was carried out, and its answer is not remembered, because it was too large or there was no room for it; look at the platform, and do not send it again.";
     /// The same key with another body.
     IdempotencyKeyReused = "idempotency_key_reused" 422 No Program "This Idempotency-Key was used with another body; send the body of before, or a new key for a new thing.";
     /// The call cannot be served in time.

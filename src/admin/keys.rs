@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::page::{Page, Request, time};
+use super::page::{Longest, Page, Request, time};
 use super::question;
 use crate::clock;
 use crate::http::response::ResponseHead;
@@ -26,6 +26,16 @@ const NONE: &str = "There is no such key; it may be free again, or its time may 
 /// How a key is settled.
 const FORM: &str =
     "Send {\"id\": \"key_…\", \"as\": \"sent\" or \"not_sent\"}; with sent, if it is known, the answer as \"answer\".";
+
+/// Where a key is settled.
+pub(super) const SETTLE: &str = "/keys/settle";
+
+/// What somebody is told who gives more than is remembered.
+const TOO_LONG: &str =
+    "The answer is over 256 KiB, and so much is not remembered of any; settle the key as sent without an answer.";
+
+/// How long a settlement may be: the longest answer that is remembered, and the words around it.
+pub(super) const SETTLEMENT: Longest = Longest { bytes: KeptAnswer::room(0) + 4096, sentence: TOO_LONG };
 
 /// Answers a path below `/keys`; `None` when there is no such page.
 pub(super) async fn page(inbox: &Inbox, request: &Request) -> Option<Page> {
@@ -151,7 +161,7 @@ async fn settle(inbox: &Inbox, request: &Request) -> Result<Page, Page> {
     let (verdict, word) = match (verdict, answer) {
         ("not_sent", None) => (Verdict::NotSent, "not_sent"),
         ("sent", None) => (Verdict::Sent, "sent"),
-        ("sent", Some(answer)) => (Verdict::Answered(given(answer)), "sent"),
+        ("sent", Some(answer)) => (Verdict::Answered(given(answer)?), "sent"),
         _ => return Err(refused()),
     };
     if !inbox.settle_key(id, verdict).await? {
@@ -164,14 +174,20 @@ async fn settle(inbox: &Inbox, request: &Request) -> Result<Page, Page> {
 }
 
 /// The answer that an operator gives: JSON with status 200, as the platform would have sent it.
-fn given(answer: &RawValue) -> KeptAnswer {
+///
+/// # Errors
+/// It is longer than what is remembered.
+fn given(answer: &RawValue) -> Result<KeptAnswer, Page> {
     let mut head = ResponseHead::new(StatusCode::OK);
     head.header(b"Content-Type", b"application/json");
-    KeptAnswer {
+    if answer.get().len() > KeptAnswer::room(head.lines().len()) {
+        return Err(Page::message(400, TOO_LONG));
+    }
+    Ok(KeptAnswer {
         status: StatusCode::OK.as_u16(),
         lines: Bytes::copy_from_slice(head.lines()),
         body: Bytes::copy_from_slice(answer.get().as_bytes()),
-    }
+    })
 }
 
 fn shown(listed: &ListedKey) -> Value {

@@ -30,7 +30,7 @@ use crate::http::session::Session;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
-use page::{Page, Request};
+use page::{Longest, Page, Request};
 
 /// What somebody is told who asks for another page.
 const PAGES: &str = "Pages here: /, /status.json, /metrics, /livez, /readyz, /readyz/outbound, /readyz/inbound, POST /reload, and with an [inbox] /inbox, \
@@ -156,7 +156,10 @@ impl App for Admin {
     async fn serve(self: &Arc<Self>, head: &head::Request, session: &mut Session, _: IpAddr) -> After {
         let mut request = Request::of(head);
         let admitted = match self.admit(&request) {
-            Ok(()) => request.read_body(session).await,
+            Ok(()) => {
+                let longest = if request.path == keys::SETTLE { &keys::SETTLEMENT } else { &Longest::QUESTION };
+                request.read_body(session, longest).await
+            }
             refused => refused,
         };
         let page = match admitted {

@@ -15,8 +15,18 @@ use crate::http::head;
 use crate::http::response::ResponseHead;
 use crate::http::session::{BodyFault, Session};
 
-/// Largest body that is read, in bytes: a question, never a document.
-const MAX_BODY: usize = 64 * 1024;
+/// How long a body may be that is read.
+pub(super) struct Longest {
+    pub(super) bytes: usize,
+    /// What whoever sends more is told.
+    pub(super) sentence: &'static str,
+}
+
+impl Longest {
+    /// Of a question, which is never a document.
+    pub(super) const QUESTION: Self =
+        Self { bytes: 64 * 1024, sentence: "The body is over 64 KiB; name fewer things." };
+}
 
 /// How long a body may take to arrive, from its header's end.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -51,7 +61,7 @@ impl Request {
     }
 
     /// Reads the body of a POST; what is wrong with it is a page.
-    pub(super) async fn read_body(&mut self, session: &mut Session) -> Result<(), Page> {
+    pub(super) async fn read_body(&mut self, session: &mut Session, longest: &Longest) -> Result<(), Page> {
         if self.method != Method::POST {
             return Ok(());
         }
@@ -64,8 +74,8 @@ impl Request {
                 BodyFault::TooSlow => late(),
                 BodyFault::Incomplete | BodyFault::Gone => incomplete(),
             })? {
-                if body.len() + piece.len() > MAX_BODY {
-                    return Err(Page::message(400, "The body is over 64 KiB; name fewer things."));
+                if body.len() + piece.len() > longest.bytes {
+                    return Err(Page::message(400, longest.sentence));
                 }
                 body.extend_from_slice(piece);
             }

@@ -4,6 +4,7 @@
 
 mod census;
 mod checkpoint;
+mod commit;
 mod disk;
 mod entry;
 mod filter;

@@ -63,8 +63,9 @@ impl Obstacle {
 
     fn corrupt() -> Self {
         Self::trouble(
-            "the database at inbox.path is corrupt: move it away with its -wal and -shm files, and restore it from a \
-             backup or begin an empty one",
+            "the database at inbox.path is corrupt: stop the programs that send an Idempotency-Key, for keys of the \
+             last inbox.keep_answers that are not in it send again; then move it away with its -wal and -shm files, \
+             and restore it from a backup or begin an empty one",
         )
     }
 

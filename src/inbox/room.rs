@@ -1,6 +1,6 @@
 //! How much of the store is used, estimated between two looks at the database.
 //!
-//! It counts bytes and decides nothing else. What is delivered makes room; what waits never does.
+//! It counts bytes and decides nothing else. What is delivered makes room, and remembered answers; what waits never does.
 
 /// What an entry of any size needs beside its sealed body: rows, indexes and the unused end of a page.
 const BESIDE: u64 = 512;
@@ -62,7 +62,7 @@ impl Room {
         std::mem::take(&mut self.added) * 2 + 4 * u64::from(super::schema::PAGE)
     }
 
-    /// Little is left, a thirty-second part: delivered entries go, the oldest first.
+    /// Little is left, a thirty-second part: delivered entries go, the oldest first, and after them answers.
     pub(super) fn is_short(&self) -> bool {
         self.used + self.promised > self.max - self.max / 32
     }

@@ -62,6 +62,8 @@ pub(super) struct Effects {
     pub(super) keyed: Counts,
     /// Keys whose time was over.
     pub(super) forgotten: u64,
+    /// Answers that were dropped to make room; their keys stay.
+    pub(super) dropped: u64,
 }
 
 /// The writing side of the database.

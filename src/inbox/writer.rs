@@ -12,17 +12,18 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 
 use super::checkpoint;
+use super::commit::{Outcome, Purge, answer, commit};
 use super::disk;
-use super::entry::{Appended, Settlement, Unavailable};
+use super::entry::Unavailable;
 use super::filter::State;
 use super::home::Home;
-use super::keyed::{self, Counts, ROOM};
+use super::keyed::{Counts, ROOM};
 use super::ledger::{self, Noting};
 use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
 use super::store::{Effects, Store, number};
-use super::{opening, recovery, schema};
+use super::{recovery, schema};
 use crate::clock;
 
 /// How often the writer looks after what nobody asks for: purging, series, a disk that was full.
@@ -30,15 +31,9 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// Most entries that are purged in one transaction: some milliseconds of work.
 const PURGE: usize = 256;
 
-/// What became of a job, to be told after the commit.
-enum Outcome {
-    Appended(Appended),
-    Full,
-    Done,
-    Count(u64),
-    /// Whether a key could be changed.
-    Changed(bool),
-}
+/// What an operator is to do about a store that its bound has filled.
+const FULL: &str = "the inbox is full of what waits, is dead or is not to be forgotten: repair its receivers, remove what \
+                    nobody needs (airudder-gateway inbox), or raise inbox.max_bytes";
 
 /// The writer thread's own state.
 pub(super) struct Writer {
@@ -160,7 +155,8 @@ impl Writer {
             Ok((outcomes, effects)) => {
                 self.home.worked();
                 // An empty one has nothing to sync.
-                if !jobs.is_empty() || effects.purged > 0 || effects.forgotten > 0 || !calls.is_empty() {
+                let gone = effects.purged + effects.forgotten + effects.dropped;
+                if !jobs.is_empty() || gone > 0 || !calls.is_empty() {
                     self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
                     self.shared.progress.wrote(self.room.written());
                 }
@@ -171,12 +167,13 @@ impl Writer {
                 self.room.look_at_promises(store.keyed.sending.unsigned_abs() * ROOM);
                 let full = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full));
                 self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short())
-                    || effects.forgotten == PURGE as u64;
+                    || effects.forgotten == PURGE as u64
+                    || effects.forgotten + effects.dropped > 0 && self.room.is_short();
                 // Room for an answer is much more than a callback needs, which may still find its own.
                 self.purging |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::Changed(false)));
                 if full {
                     self.purging = true;
-                    self.health(Err(Unavailable::Full));
+                    self.is_full(FULL);
                 }
                 self.tell(&effects);
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -200,14 +197,21 @@ impl Writer {
         if let Some(store) = self.store.as_mut().filter(|_| full) {
             store.forget();
             if store.connection.is_autocommit() || store.connection.execute_batch("ROLLBACK").is_ok() {
-                tracing::error!("the disk of the inbox is full: free space on it");
-                self.health(Err(Unavailable::Full));
+                self.is_full("the disk of the inbox is full: free space on it");
                 return Unavailable::Full;
             }
         }
         tracing::error!(code = code(error), "the inbox cannot be written: look at its disk and at this code of SQLite");
         self.fail(Unavailable::Failed);
         Unavailable::Failed
+    }
+
+    /// Says why nothing more fits: once, until something does again.
+    fn is_full(&self, sentence: &str) {
+        if self.shared.health.explain(Some(sentence)) {
+            tracing::error!("{sentence}");
+        }
+        self.health(Err(Unavailable::Full));
     }
 
     fn health(&self, state: Result<(), Unavailable>) {
@@ -350,100 +354,5 @@ impl Drop for Writer {
         self.shared.desk.close();
         self.shared.queue.abandon();
         self.shared.progress.end();
-    }
-}
-
-/// What is purged beside a batch.
-struct Purge {
-    most: usize,
-    until_ms: Option<u64>,
-    /// Answers to calls with a key that were given before.
-    forget_ms: u64,
-}
-
-fn commit(
-    store: &mut Store,
-    jobs: &[Job],
-    purge: &Purge,
-    noting: &Noting<'_>,
-    room: &mut Room,
-    now_ms: u64,
-) -> rusqlite::Result<(Vec<Outcome>, Effects)> {
-    let (mut outcomes, mut effects) = (Vec::with_capacity(jobs.len()), Effects::default());
-    store.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    if purge.most > 0 {
-        store.purge_delivered(purge.most, purge.until_ms, &mut effects)?;
-        effects.forgotten = keyed::forget(&store.connection, purge.most, purge.forget_ms, &mut effects.keyed)?;
-        if effects.purged > 0 || effects.forgotten > 0 {
-            room.look(recovery::used_bytes(&store.connection)?);
-        }
-    }
-    noting.apply(store, purge.most > 0, now_ms)?;
-    for job in jobs {
-        outcomes.push(match job {
-            // Its answer will need room that nobody else may have taken by then.
-            Job::Keyed(work) if work.begins() && !room.promise(ROOM) => Outcome::Changed(false),
-            Job::Keyed(work) => {
-                room.redeem(work.bytes());
-                apply(store, job, now_ms, &mut effects)?
-            }
-            job if job.grows() && !room.take(job.bytes()) => Outcome::Full,
-            job => apply(store, job, now_ms, &mut effects)?,
-        });
-    }
-    store.connection.prepare_cached("COMMIT")?.execute([])?;
-    Ok((outcomes, effects))
-}
-
-fn apply(store: &mut Store, job: &Job, now_ms: u64, effects: &mut Effects) -> rusqlite::Result<Outcome> {
-    Ok(match job {
-        Job::Append(append, _) => Outcome::Appended(store.append(append, effects)?),
-        Job::Quarantine(quarantine, _) => {
-            store.quarantine(quarantine)?;
-            Outcome::Done
-        }
-        Job::Settle(settle, _) => {
-            store.settle(settle.id, &settle.receiver, settle.settlement, now_ms, effects)?;
-            Outcome::Done
-        }
-        Job::Receivers(receivers) => {
-            opening::tell_unclaimed(store, receivers)?;
-            Outcome::Done
-        }
-        Job::Corrupt(entries) => {
-            for (id, _) in entries {
-                store.set_aside(*id, now_ms, effects)?;
-            }
-            Outcome::Done
-        }
-        Job::Redrive(deliveries, pace, _) => Outcome::Count(store.redrive(deliveries, *pace, now_ms, effects)?),
-        Job::Purge(ids, purged, _) => Outcome::Count(store.purge(ids, purged, effects)?),
-        Job::Keyed(work) => Outcome::Changed(keyed::apply(store, &work.change, now_ms, &mut effects.keyed)?),
-        #[cfg(test)]
-        Job::Break(damage) => {
-            damage(&store.connection);
-            Outcome::Done
-        }
-    })
-}
-
-/// Tells whoever waits. Who went away needs no answer.
-fn answer(job: Job, outcome: Outcome) {
-    match (job, outcome) {
-        (Job::Append(_, answer), Outcome::Appended(appended)) => drop(answer.send(Ok(appended))),
-        (Job::Quarantine(_, answer), Outcome::Done) => {
-            let _ = answer.send(Ok(()));
-        }
-        (Job::Settle(settle, answer), Outcome::Done) => {
-            // One that is tried again is looked for when its lease ends: it may have become due while it was held.
-            if !matches!(settle.settlement, Settlement::Retry { .. }) {
-                settle.hold.settle();
-            }
-            let _ = answer.send(Ok(()));
-        }
-        (Job::Redrive(_, _, answer) | Job::Purge(_, _, answer), Outcome::Count(count)) => drop(answer.send(Ok(count))),
-        (Job::Keyed(work), Outcome::Changed(changed)) => drop(work.answer.send(Ok(changed))),
-        (Job::Corrupt(entries), _) => entries.into_iter().for_each(|(_, hold)| hold.settle()),
-        (job, _) => job.refuse(Unavailable::Full),
     }
 }

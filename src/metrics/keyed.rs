@@ -58,6 +58,11 @@ impl KeyOutcome {
         Self::Unavailable,
     ];
 
+    /// Whether it was told the end of an earlier call, which was counted when that ended.
+    pub const fn is_told_again(self) -> bool {
+        matches!(self, Self::Replayed | Self::Waited | Self::StillUnknown | Self::Gone)
+    }
+
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -201,6 +201,11 @@ impl<'a> Record<'a> {
         });
     }
 
+    /// Whether its answer is the end of an earlier call with its key.
+    fn is_told_again(&self) -> bool {
+        self.key.is_some_and(KeyOutcome::is_told_again)
+    }
+
     /// Writes the log line and the observations. Consumes the record: a call ends once.
     pub(crate) fn finish(mut self, end: End, series: &CallSeries) {
         let metrics = &series.metrics;
@@ -209,6 +214,9 @@ impl<'a> Record<'a> {
         }
         let took = self.looked.saturating_duration_since(self.started);
         let (outcome, fault) = match end {
+            // Of whoever failed the earlier call: it is not one failure more with each repeat.
+            End::Answered if self.is_told_again() => ("answered", Fault::None),
+            End::Refused(refusal) if self.is_told_again() => (refusal.word(), Fault::None),
             End::Answered => ("answered", blamed(self.status, self.platform_code)),
             End::Refused(refusal) => (refusal.word(), refusal.fault()),
             End::ClientGone => ("client_gone", Fault::Program),

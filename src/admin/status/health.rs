@@ -69,6 +69,10 @@ pub(super) struct Facts {
     pub(super) oldest: Vec<(String, u64)>,
     /// Calls of the last minute: well, by fault of the program, the gateway, the platform.
     pub(super) calls: [u64; 4],
+    /// Idempotency keys whose call may have been carried out, and nobody knows.
+    pub(super) unsettled: u64,
+    /// The configuration that was read last was refused.
+    pub(super) refused_reload: bool,
     /// Bytes in use, and the budget.
     pub(super) memory: (u64, u64),
 }
@@ -132,6 +136,17 @@ pub(super) fn troubles(facts: &Facts) -> Vec<Trouble> {
         let kept = counted(*count, "body", "bodies");
         let sentence = format!("{kept} of source {source} could not be opened: compare the keys.");
         tell(Severity::Warn, "quarantined", source, sentence);
+    }
+    if facts.unsettled > 0 {
+        let keys = counted(facts.unsettled, "call with an idempotency key", "calls with idempotency keys");
+        let sentence = format!(
+            "Of {keys} nobody knows whether the platform carried it out: look there, then settle (airudder-gateway keys)."
+        );
+        tell(Severity::Warn, "keys_unsettled", "-", sentence);
+    }
+    if facts.refused_reload {
+        let sentence = "The configuration that was read last was refused, and the former one serves on: see the log.";
+        tell(Severity::Warn, "reload_refused", "-", sentence.to_owned());
     }
     let (in_use, budget) = facts.memory;
     if budget > 0 && in_use * 100 >= budget * MEMORY_TIGHT {
@@ -201,6 +216,8 @@ mod tests {
             dead: name("books", 1),
             oldest: name("books", LATE_SECONDS),
             calls: [80, 0, 1, 20],
+            unsettled: 2,
+            refused_reload: true,
             memory: (90, 100),
             inbound: true,
         };
@@ -220,6 +237,8 @@ mod tests {
                 "dead_letters books",
                 "late books",
                 "quarantined calls",
+                "keys_unsettled -",
+                "reload_refused -",
                 "memory -"
             ]
         );

@@ -77,11 +77,13 @@ struct Status {
 impl Status {
     fn of(admin: &Admin) -> Self {
         let metrics = &admin.metrics;
-        let bytes = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
+        let number = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
         let facts = Facts {
             inbound: admin.inbound,
             inbox: admin.inbox.as_ref().and_then(|inbox| Inbox::check(inbox).err()).map(|why| why.word()),
-            memory: (bytes(&metrics.memory_in_use), bytes(&metrics.memory_budget)),
+            memory: (number(&metrics.memory_in_use), number(&metrics.memory_budget)),
+            unsettled: number(&metrics.keyed.unknown),
+            refused_reload: metrics.config_successful.get() == 0,
             quarantined: numbers(by(&metrics.callbacks.quarantined, ["source"])),
             ..Facts::default()
         };

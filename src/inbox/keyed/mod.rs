@@ -18,7 +18,7 @@ pub use kinds::{End, Key, KeyFilter, KeyId, KeyState, Known, ListedKey, NotAKeyI
 pub use turnstile::{Entrance, Flight};
 
 pub(super) use change::{Change, Work};
-pub(super) use rows::{Counts, apply, begin, count, epoch_is_used, forget};
+pub(super) use rows::{Counts, apply, begin, count, drop_answers, epoch_is_used, forget};
 pub(super) use turnstile::Turnstiles;
 
 use super::Inbox;

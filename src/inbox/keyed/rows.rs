@@ -184,3 +184,18 @@ pub(in crate::inbox) fn forget(
     }
     Ok(oldest.len() as u64)
 }
+
+/// Drops the oldest remembered answers, at most this many; their keys stay used. How many.
+pub(in crate::inbox) fn drop_answers(connection: &Connection, most: usize) -> rusqlite::Result<u64> {
+    let oldest: Vec<i64> = connection
+        .prepare_cached("SELECT id FROM answer ORDER BY id LIMIT ?1")?
+        .query_map([number(most as u64)], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let (from, to) = (KeyState::Answered.row(), KeyState::NotKept.row());
+    for id in &oldest {
+        connection.prepare_cached("DELETE FROM answer WHERE id = ?1")?.execute([id])?;
+        let update = "UPDATE keyed SET state = ?3, bytes = 0 WHERE id = ?1 AND state = ?2";
+        connection.prepare_cached(update)?.execute([*id, from, to])?;
+    }
+    Ok(oldest.len() as u64)
+}

@@ -137,3 +137,33 @@ async fn keys_are_listed_by_what_is_asked_for() {
     assert_eq!((rest.len(), first.state, first.status, first.bytes), (2, KeyState::Answered, Some(200), 16));
     assert_eq!((first.program.as_str(), first.account.as_str()), ("-", "main"));
 }
+
+#[tokio::test]
+async fn remembered_answers_make_room_and_their_keys_stay_used() {
+    let mut folder = Folder::new("keyed-room");
+    folder.rules.max_bytes = 16 << 20;
+    let inbox = folder.open();
+    let long: &'static str = "x".repeat(240_000).leak();
+    let names: Vec<_> = (0..80).map(|number| format!("key {number}")).collect();
+    for name in &names {
+        let id = claim(&inbox, name).await;
+        inbox.end(id, &answered(long)).await.expect("ended");
+    }
+    let text = "x".repeat(14_000);
+    for number in 0..100 {
+        let stored = inbox.append(callback(&format!("{number} {text}"))).await;
+        assert!(matches!(stored, Ok(Appended::Stored(_))), "{number}: {stored:?}");
+    }
+    let (mut kept, mut dropped) = (0, 0);
+    for name in &names {
+        let known = find(&inbox, name).await.expect("it stays used");
+        assert!(inbox.is_of_body(&known, b"body"));
+        match (known.state, inbox.remembered(known.id).await.expect("asked")) {
+            (KeyState::Answered, Some(_)) => kept += 1,
+            (KeyState::NotKept, None) if kept == 0 => dropped += 1,
+            (state, _) => panic!("{name} of {dropped} and {kept}: {state:?}"),
+        }
+    }
+    assert!(dropped >= 14 && kept >= 20, "no more than is needed: {dropped} and {kept}");
+    assert_eq!(inbox.check(), Ok(()));
+}

@@ -62,6 +62,8 @@ async fn delivered_entries_make_room_and_waiting_ones_never_do() {
         assert!(stored < 300, "two megabytes do not hold three");
     };
     assert_eq!((refused, inbox.check()), (Unavailable::Full, Err(Unavailable::Full)));
+    let advice = inbox.advice().expect("it is full");
+    assert!(advice.contains("inbox.max_bytes"), "{advice}");
     let left = Filter { state: Some(State::Waiting), receiver: Some("books".to_owned()), ..Filter::default() };
     assert_eq!(listed(&inbox, left).await.len(), stored, "nothing that waits was purged");
     for _ in 0..10 {

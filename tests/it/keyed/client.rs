@@ -8,16 +8,21 @@ use std::process::Command;
 use airudder_gateway::simulator::{Fault, FaultKind};
 
 use super::{TASK, created, keeping};
+use crate::programs::BOOKS;
 use crate::programs::client::python;
 use crate::support::{Setup, arrived_at, platform, wait_until};
 
 const PAGE: &str = include_str!("../../../docs/programs.md");
 
-/// The page's sample in a language.
-fn sample(language: &str) -> &'static str {
-    let (_, from) = PAGE.split_once("## One key, one call").expect("the section");
-    let (_, from) = from.split_once(&format!("```{language}\n")).expect("a sample");
-    from.split_once("```\n").expect("its end").0
+/// The page's client in a language, up to where it is made, and what the section about keys makes of it.
+fn sample(language: &str, made: &str) -> String {
+    let first = |text: &'static str| {
+        let (_, from) = text.split_once(&format!("```{language}\n")).expect("a sample");
+        from.split_once("```\n").expect("its end").0
+    };
+    let (client, _) = first(PAGE).split_once(made).expect("it is made");
+    let (_, section) = PAGE.split_once("## One key, one call").expect("the section");
+    format!("{}\n{}", client.trim_start_matches("<?php"), first(section))
 }
 
 /// An address behind which nobody answers the first call, and the gateway all others.
@@ -43,17 +48,21 @@ fn front(gateway: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Runs a client that creates a task twice under one key and prints `status id` for each.
+/// Runs a client that creates a task twice under one key, with a token of yesterday the second time, and prints `status id`
+/// for each.
 fn tell(program: &str, args: &[&str], script: &str) {
     let platform = platform();
-    let setup = Setup { account: "login = { burst = 10, every = \"1ms\" }".into(), ..keeping() };
+    let programs = crate::programs::setup();
+    let (account, more) = ("login = { burst = 10, every = \"1ms\" }".into(), keeping().more + &programs.more);
+    let setup = Setup { account, more, outbound: programs.outbound, env: programs.env, ..keeping() };
     let gateway = setup.start(&platform).ready();
     platform.fault(Fault::too_many(1));
     platform.fault(Fault::new(FaultKind::Refuse).times(2));
     platform.fault(FaultKind::CloseAfter);
     let url = format!("http://{}", front(gateway.outbound));
     let mut command = Command::new(program);
-    let output = command.args(args).arg(script).env("URL", url).env("NO_PROXY", "127.0.0.1").output().expect("it runs");
+    command.args(args).arg(script).env("URL", url).env("KEY", BOOKS.0).env("SECRET", BOOKS.1);
+    let output = command.env("NO_PROXY", "127.0.0.1").output().expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     let (printed, errors) = (text(output.stdout), text(output.stderr));
     let lines: Vec<_> = printed.lines().collect();
@@ -76,10 +85,14 @@ fn is_here(program: &str) -> bool {
 #[test]
 fn the_client_in_python_creates_one_task() {
     let script = format!(
-        "import os, time\nimport requests\n{}\n\
-         for _ in range(2):\n    answer = create_task(requests.Session(), os.environ[\"URL\"], \"order-1\", {{\"TaskName\": \"one\"}})\n    \
-         print(answer.status_code, answer.json()[\"data\"][\"TaskID\"])\n",
-        sample("python")
+        r#"{}
+client = KeyedAiRudder(os.environ["URL"], os.environ["KEY"], os.environ["SECRET"])
+for _ in range(2):
+    answer = client.create_task("order-1", {{"TaskName": "one"}})
+    print(answer.status_code, answer.json()["data"]["TaskID"])
+    client.token = "a token of yesterday"
+"#,
+        sample("python", "\nclient = ")
     );
     tell(python(), &["-c"], &script);
 }
@@ -88,9 +101,15 @@ fn the_client_in_python_creates_one_task() {
 fn the_client_in_php_creates_one_task() {
     if is_here("php") {
         let script = format!(
-            "{}\nfor ($i = 0; $i < 2; $i++) {{ [$status, $answer] = createTask(getenv('URL'), 'order-1', ['TaskName' => 'one']); \
-             echo $status, ' ', $answer['data']['TaskID'], \"\\n\"; }}",
-            sample("php")
+            r#"{}
+class Aged extends KeyedAiRudder {{ public function age() {{ $this->token = 'a token of yesterday'; }} }}
+$client = new Aged(getenv('URL'), getenv('KEY'), getenv('SECRET'));
+for ($i = 0; $i < 2; $i++) {{
+    [$status, $answer] = $client->createTask('order-1', ['TaskName' => 'one']);
+    echo $status, ' ', $answer['data']['TaskID'], "\n";
+    $client->age();
+}}"#,
+            sample("php", "\n$client = ")
         );
         tell("php", &["-r"], &script);
     }
@@ -100,10 +119,16 @@ fn the_client_in_php_creates_one_task() {
 fn the_client_in_node_creates_one_task() {
     if is_here("node") {
         let script = format!(
-            "{}\n(async () => {{ for (let i = 0; i < 2; i++) {{ \
-             const got = await createTask(process.env.URL, 'order-1', {{ TaskName: 'one' }}); \
-             console.log(got.status, (await got.json()).data.TaskID); }} }})();",
-            sample("js")
+            r#"{}
+const client = new KeyedAiRudder(process.env.URL, process.env.KEY, process.env.SECRET);
+(async () => {{
+  for (let i = 0; i < 2; i++) {{
+    const got = await client.createTask("order-1", {{ TaskName: "one" }});
+    console.log(got.status, got.answer.data.TaskID);
+    client.token = "a token of yesterday";
+  }}
+}})();"#,
+            sample("js", "\nconst { AIRUDDER_URL")
         );
         tell("node", &["-e"], &script);
     }

@@ -103,6 +103,29 @@ fn an_answer_that_an_operator_gives_is_the_answer_of_the_key() {
 }
 
 #[test]
+fn an_operator_may_give_as_long_an_answer_as_is_remembered() {
+    let (platform, gateway) = scene();
+    let id = unknown(&platform, &gateway, "k");
+    let file = gateway.config().with_file_name("answer.json");
+    let settle = |length: usize| {
+        let given = json!({"code": 200, "data": "x".repeat(length)}).to_string();
+        std::fs::write(&file, &given).expect("written");
+        let path = file.to_str().expect("text");
+        (command(&gateway, &["settle", &id, "--as", "sent", "--answer", path]), given)
+    };
+    // Over what is read, and over what is kept.
+    for length in [1 << 20, 262_144] {
+        let ((status, _, errors), _) = settle(length);
+        assert!(status != Some(0) && errors.contains("256 KiB") && errors.contains("without"), "{errors}");
+    }
+    assert_eq!(listed(&gateway, "state=unknown").len(), 1, "nothing is settled");
+    let ((status, _, errors), given) = settle(200_000);
+    assert_eq!(status, Some(0), "{errors}");
+    assert_eq!(create(&gateway, "k", &task("one")).body, given.as_bytes());
+    assert_eq!(created(&platform), 1);
+}
+
+#[test]
 fn keys_are_found_by_what_is_known_of_them() {
     let (platform, gateway) = scene();
     let first = create(&gateway, "a", &task("one"));

@@ -18,11 +18,11 @@ const PREDICT_LOGIN: &str = "/service/callcenter/call/predict/auth";
 const TOKEN_KEY: &str = "a key that signs gateway tokens in these tests";
 
 /// The pairs of the two programs.
-const BOOKS: (&str, &str) = ("books-app-key", "books app+secret=\"é\\&/1");
+pub(crate) const BOOKS: (&str, &str) = ("books-app-key", "books app+secret=\"é\\&/1");
 const CALLS: (&str, &str) = ("calls-app-key", "the secret of calls-app");
 
 /// Two programs that log in and one that never does. `books` may create tasks and look at them.
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     let pair = |name: &str, of: &str| {
         format!(
             "[[program]]\nname = \"{name}\"\nkey = {{ env = \"{of}_KEY\" }}\nsecret = {{ env = \"{of}_SECRET\" }}\n"

@@ -58,6 +58,7 @@ fn an_invalid_configuration_is_refused_with_its_line_and_the_former_one_serves_o
         assert_eq!(gateway.metric("config_last_reload_successful"), 0.0);
     }
     assert_eq!((reloads(&gateway, "invalid"), reloads(&gateway, "ok")), (4.0, 0.0));
+    assert_eq!(gateway.troubles(), ["reload_refused"]);
     std::fs::remove_file(gateway.config()).expect("removed");
     assert_eq!(gateway.reload().0, 422);
     gateway.reload_as(&setup(&program("b", "KEY_B", "")), &platform.url());

@@ -327,7 +327,15 @@ impl Gateway {
         (answer.status, answer.json())
     }
 
-    /// The same for another configuration, which has to serve afterwards.
+    /// The words of what the status page finds not to be well.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut operator = Client::connect(self.admin);
+        let status = operator.send("GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().json();
+        let troubles = status["troubles"].as_array().expect("a list").iter();
+        troubles.map(|trouble| trouble["word"].as_str().expect("a word").to_owned()).collect()
+    }
+
+    /// Reloads another configuration, which has to serve afterwards.
     #[track_caller]
     pub(crate) fn reload_as(&self, setup: &Setup, upstream: &str) {
         self.rewrite(setup, upstream);

@@ -21,4 +21,4 @@ pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
 pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
 pub(crate) use random::Random;
-pub(crate) use script::{Line, scripted, scripted_whole};
+pub(crate) use script::{Line, scripted, scripted_times, scripted_whole};

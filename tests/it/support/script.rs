@@ -71,3 +71,21 @@ pub(crate) fn scripted_whole(answer: impl Fn(&str, &mut Line) + Send + Clone + '
     });
     url
 }
+
+/// One that takes so many connections, one after the other, and then nobody listens any more: already while the last is answered.
+pub(crate) fn scripted_times(times: usize, answer: impl Fn(&str, &mut Line) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let mut listener = Some(listener);
+        for left in (0..times).rev() {
+            let accepted = listener.as_ref().map(|listener| listener.accept().expect("a connection").0);
+            listener = listener.filter(|_| left > 0);
+            let mut line = Line { stream: BufReader::new(accepted.expect("it listens")) };
+            if let Some(head) = line.head() {
+                answer(&head, &mut line);
+            }
+        }
+    });
+    url
+}
