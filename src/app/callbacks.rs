@@ -50,8 +50,9 @@ impl Callbacks {
         let inbound = Arc::new(Present::new(inbound, listening));
         let (proxies, per_address) = (rules.trusted_proxies.clone(), rules.max_connections_per_address);
         let public = Public { tls: tls.clone(), per_address, proxies };
-        let listener = Listener::try_new("inbound", rules.listen, inbound.clone(), rules.threads, base.drain.clone())
-            .map_err(|error| unbound("inbound", rules.listen, &error))?;
+        let listener =
+            Listener::try_new("inbound", rules.listen, inbound.clone(), rules.threads.number(), base.drain.clone())
+                .map_err(|error| unbound("inbound", rules.listen, &error))?;
         Ok(Some(Self { listener: listener.public(public), upkeep: Upkeep { inbound, tls } }))
     }
 
