@@ -11,6 +11,7 @@ pub(crate) mod descriptors;
 mod generation;
 mod reload;
 mod signals;
+mod sources;
 mod upkeep;
 
 use std::net::SocketAddr;
