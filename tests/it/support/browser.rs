@@ -117,7 +117,10 @@ impl Browser {
     /// Waits until an expression is true.
     pub(crate) fn until(&mut self, expression: &str) -> &mut Self {
         let end = clock::now() + PATIENCE;
-        while self.value(&format!("Boolean({expression})")) != true {
+        // Between two documents there is nothing that could say so.
+        let asked =
+            json!({"expression": format!("Boolean({expression})"), "returnByValue": true, "awaitPromise": true});
+        while self.ask("Runtime.evaluate", &asked)["result"]["result"]["value"] != true {
             assert!(clock::now() < end, "{expression} never came: {} {:?}", self.text(), self.complaints());
             std::thread::yield_now();
         }
@@ -158,14 +161,20 @@ impl Browser {
         self.events.iter().filter(is_one).map(|event| event["params"].to_string()).collect()
     }
 
-    /// One command, and its answer. Events that come before it are kept.
+    /// One command, and the result that it has to have.
     fn tell(&mut self, method: &str, parameters: &Value) -> Value {
+        let mut answer = self.ask(method, parameters);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].take()
+    }
+
+    /// One command, and its answer. Events that come before it are kept.
+    fn ask(&mut self, method: &str, parameters: &Value) -> Value {
         let number = self.send(method, parameters);
         loop {
             let message = self.message();
             if message["id"] == number {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
+                return message;
             }
             self.keep(message);
         }
