@@ -11,6 +11,7 @@ pub(crate) mod descriptors;
 mod generation;
 mod reload;
 mod signals;
+mod sources;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -83,7 +84,7 @@ impl Gateway {
         let admin = Arc::new(Present::new(generation.admin.clone(), rules.admin));
         let callbacks = Callbacks::try_new(&generation, &base)?;
         let bound = |error| unbound("outbound", config.outbound.listen, &error);
-        let threads = config.outbound.threads;
+        let threads = config.outbound.threads.number();
         let listener =
             Listener::try_new("outbound", config.outbound.listen, outbound.clone(), threads, base.drain.clone());
         let listener = listener.map_err(bound)?;

@@ -2,6 +2,8 @@
 //!
 //! It only asks: who reads and builds it is told by whoever made the gateway. It never shows a value of a configuration.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,8 +22,13 @@ pub(crate) struct Reloads(mpsc::Sender<Asked>);
 /// What became of a reload.
 #[derive(Clone)]
 pub(crate) enum Reloaded {
-    /// The new configuration serves. Legal but unwise values, a sentence each.
-    Done { warnings: Vec<String> },
+    /// The new configuration serves.
+    Done {
+        /// The file that was read, as the gateway was given it.
+        path: PathBuf,
+        /// Legal but unwise values, a sentence each.
+        warnings: Vec<String>,
+    },
     /// The former one serves on.
     Refused {
         /// A value of `config_reload_total{outcome}`.
@@ -46,7 +53,10 @@ impl Reloads {
             Err(_) => None,
         };
         match reloaded {
-            Some(Reloaded::Done { warnings }) => Page::json(200, &json!({"reloaded": true, "warnings": warnings})),
+            Some(Reloaded::Done { path, warnings }) => {
+                let path = path.display().to_string();
+                Page::json(200, &json!({"reloaded": true, "path": path, "warnings": warnings}))
+            }
             Some(Reloaded::Refused { reason, sentence }) => {
                 let status = if reason == "internal" { 500 } else { 422 };
                 Page::json(status, &json!({"reloaded": false, "reason": reason, "message": format!("{sentence}.")}))

@@ -75,6 +75,7 @@ fn tokens(
     if let Some((then, cache)) = held
         && has_same_connections(then, written)
         && then.token == written.token
+        && then.app_secret == written.app_secret
     {
         return cache.clone();
     }
@@ -85,8 +86,12 @@ fn tokens(
     let login = HttpLogin::new(client.clone(), family, written.app_key.clone(), written.app_secret.clone(), envelope);
     let life = written.token.life;
     let observer = TokenObserver { account: written.name.clone(), family: label, life, metrics: metrics.clone() };
-    if let Some((_, cache)) = held {
-        cache.adopt(written.token, login, observer);
+    if let Some((then, cache)) = held {
+        if then.app_secret == written.app_secret {
+            cache.adopt(written.token, login, observer);
+        } else {
+            cache.renew(written.token, login, observer);
+        }
         return cache.clone();
     }
     match family {
@@ -103,15 +108,13 @@ fn has_same_connections(then: &config::Account, now: &config::Account) -> bool {
     then.upstream == now.upstream && then.ca == now.ca && then.timeouts == now.timeouts
 }
 
-/// Whether a token that was given to one is the other's: the same pair at the same platform, asked for in the same way.
+/// Whether a token that was given to one is the other's: the same key at the same platform, asked for in the same way. With
+/// another secret it serves until the first login succeeds.
 fn has_same_tokens(then: &config::Account, now: &config::Account) -> bool {
     let envelope = |account: &config::Account| {
         account.encryption.as_ref().map(|sealed| (sealed.scheme.clone(), sealed.key.clone(), sealed.seal_login))
     };
-    then.upstream == now.upstream
-        && then.app_key == now.app_key
-        && then.app_secret == now.app_secret
-        && envelope(then) == envelope(now)
+    then.upstream == now.upstream && then.app_key == now.app_key && envelope(then) == envelope(now)
 }
 
 /// Turns what happens to a token into metrics and log lines.

@@ -61,7 +61,8 @@ pub(crate) fn divide(config: &mut Config, limit: u64) {
 /// The most descriptors that everything but the public listener may need: each call of a program has one connection here
 /// and one to the platform.
 fn needed_inside(config: &Config) -> u64 {
-    let threads = config.outbound.threads + 1 + config.inbound.as_ref().map_or(0, |inbound| inbound.threads);
+    let threads =
+        config.outbound.threads.number() + 1 + config.inbound.as_ref().map_or(0, |inbound| inbound.threads.number());
     let deliveries: usize = config.receivers.iter().map(|receiver| receiver.concurrency).sum();
     let connections = 2 * config.outbound.max_connections + ADMIN_CONNECTIONS + deliveries;
     ALWAYS + PER_THREAD * threads as u64 + connections as u64

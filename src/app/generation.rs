@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::accounts::accounts;
 use super::base::Base;
-use super::callbacks::sources;
 use super::check::{Checked, check};
+use super::sources::sources;
 use super::{StartError, descriptors};
 use crate::admin::{Access, Admin};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::http::listener::Rules;
+use crate::http::present::Rules;
 use crate::inbound::Inbound;
 use crate::limit::ProgramLimits;
 use crate::metrics::catalogue::Configured;

@@ -151,7 +151,7 @@ impl Reloader {
                     receivers = receivers.len() as u64,
                     "another configuration serves"
                 );
-                Reloaded::Done { warnings }
+                Reloaded::Done { path: self.files.path.clone(), warnings }
             }
             Err(Refused { reason, sentence }) => {
                 metrics.config_reloaded(reason, now);

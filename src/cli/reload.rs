@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::inbox::peer::{Failure, Peer, Reach};
+use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach};
+use super::inbox::text::printable;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -17,16 +18,17 @@ pub(super) struct Args {
 
 #[derive(Deserialize)]
 struct Done {
+    /// The file that the gateway read.
+    path: String,
     warnings: Vec<String>,
 }
 
 /// Exit status 0 when the new configuration serves; 64 with one sentence when it is refused, and the former one serves on;
 /// 69 when no gateway answers, 77 for a token that is refused.
 pub(super) fn reload(args: &Args) -> ExitCode {
-    let asked = Peer::try_new(&args.reach).and_then(|gateway| {
-        let done: Done = gateway.json("POST", "/reload", "")?;
+    let asked = ask(&args.reach).and_then(|done| {
         let out = &mut io::stdout();
-        writeln!(out, "{}: reloaded", gateway.name())?;
+        writeln!(out, "{}: reloaded", printable(&done.path))?;
         for warning in done.warnings {
             writeln!(out, "warning: {warning}")?;
         }
@@ -40,5 +42,21 @@ pub(super) fn reload(args: &Args) -> ExitCode {
             }
             ExitCode::from(status)
         }
+    }
+}
+
+/// Asks the gateway. What is wrong with the file it counts and logs itself, so it is asked also where a part of the file is
+/// no TOML and only what is left of it says where the gateway is.
+fn ask(reach: &Reach) -> Result<Done, Failure> {
+    let ask = |gateway: Peer| gateway.json("POST", "/reload", "");
+    let wrong = match Peer::try_new(reach) {
+        Ok(gateway) => return ask(gateway),
+        Err(wrong) => wrong,
+    };
+    let Ok(gateway) = Peer::of_broken(reach) else { return Err(wrong) };
+    match ask(gateway) {
+        // It may be elsewhere, or ask for a token that could not be read.
+        Err(Failure { status, .. }) if status != EX_USAGE => Err(wrong),
+        asked => asked,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns the name of the variable that the token is taken from. It never asks a gateway anything.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::error::{ConfigError, Fault};
@@ -16,15 +17,32 @@ const VARIABLE: &str = "AIRUDDER_ADMIN_TOKEN";
 
 impl Admin {
     /// Reads `[admin]` of a file and what it refers to, and nothing else: a command that talks to a gateway needs no other
-    /// secret.
+    /// secret, and the gateway says itself what is wrong with the rest.
     ///
     /// # Errors
     /// As [`Config::load`](super::Config::load), as far as it is about this section or about what is not TOML.
     #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::read(path, &|name| std::env::var_os(name), file::Admin::parse)
+    }
+
+    /// The same of a file of which a part may be no TOML; what cannot be read of the section has its default.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what the section says or refers to is wrong.
+    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+    pub fn load_broken(path: &Path) -> Result<Self, ConfigError> {
+        Self::read(path, &|name| std::env::var_os(name), file::Admin::parse_broken)
+    }
+
+    fn read(
+        path: &Path,
+        env: &dyn Fn(&str) -> Option<OsString>,
+        parse: fn(&str) -> Result<Option<file::Admin>, Fault>,
+    ) -> Result<Self, ConfigError> {
         let (text, dir) = read(path)?;
-        let mut around = Surroundings { dir, env: &|name| std::env::var_os(name), warnings: Vec::new() };
-        let admin = file::File::parse(&text).and_then(|file| check::admin(&file, false, &mut around));
+        let mut around = Surroundings { dir, env, warnings: Vec::new() };
+        let admin = parse(&text).and_then(|written| check::admin(written.as_ref(), false, &mut around));
         admin.map_err(|fault| fault.locate(Some(path), &text))
     }
 

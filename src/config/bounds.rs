@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Threads;
 use super::error::{Fault, either, quote};
 use super::table::{Given, Section};
 use super::units::{written_duration, written_size};
@@ -19,6 +20,9 @@ pub(super) fn name<S: Section>(section: &Given<S>, given: Option<&Given<String>>
         return Err(Fault::at(section.at, format!("this {} has no name; add name = \"…\"", S::TITLE)));
     };
     let name = &given.value;
+    if name == "-" {
+        return Err(given.fault("\"-\" stands for none in the log and in metrics; write another name"));
+    }
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if (1..=64).contains(&name.len()) && name.bytes().all(known) {
         Ok(name.clone())
@@ -47,6 +51,12 @@ pub(super) fn count(given: Option<&Given<u64>>, bounds: RangeInclusive<usize>, d
             Err(given.fault(format!("is {}; write a number from {} to {}", given.value, bounds.start(), bounds.end())))
         }
     }
+}
+
+/// Worker threads; where nothing is given, one for each core.
+pub(super) fn threads(given: Option<&Given<u64>>) -> Result<Threads, Fault> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    count(given, 1..=1024, cores).map(if given.is_some() { Threads::Given } else { Threads::Cores })
 }
 
 /// A size within its bounds, in bytes.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::account::account;
-use super::bounds::{count, each, listen, positive, size, unique};
+use super::bounds::{count, each, listen, positive, size, threads, unique};
 use super::callbacks::{Callbacks, callbacks};
 use super::error::Fault;
 use super::file::{self, File};
@@ -39,7 +39,7 @@ pub(super) fn check(file: &File, around: &mut Surroundings<'_>) -> Result<Config
     distinct_routes(&file.operations, &operations)?;
     let Callbacks { inbound, sources, receivers, inbox } = callbacks(file, &accounts, around)?;
     keys_are_kept(&file.operations, &operations, inbox.is_some())?;
-    let admin = admin(file, inbox.is_some(), around)?;
+    let admin = admin(file.admin.as_ref().map(|admin| &admin.value), inbox.is_some(), around)?;
     let listeners = [
         ("outbound", Some(outbound.listen)),
         ("inbound", inbound.as_ref().map(|inbound| inbound.listen)),
@@ -71,7 +71,6 @@ fn outbound(written: &file::Outbound, around: &mut Surroundings<'_>) -> Result<O
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;
     let seconds = Duration::from_secs;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = size(written.memory.as_ref(), MIB..=usize::MAX, 512 * MIB)?;
     // Bodies and answers share the memory by halves, and a sealed body is a third longer than a plain one.
     let within_memory =
@@ -90,7 +89,7 @@ fn outbound(written: &file::Outbound, around: &mut Surroundings<'_>) -> Result<O
     let max_answer = size(written.max_answer.as_ref(), 1..=usize::MAX, 32 * MIB)?;
     Ok(Outbound {
         listen: listen(written.listen.as_ref(), SocketAddr::from(([127, 0, 0, 1], 8080)))?,
-        threads: count(written.threads.as_ref(), 1..=1024, cores)?,
+        threads: threads(written.threads.as_ref())?,
         header_timeout: positive(written.header_timeout.as_ref(), seconds(10))?,
         body_timeout: positive(written.body_timeout.as_ref(), seconds(30))?,
         keepalive_timeout: positive(written.keepalive_timeout.as_ref(), seconds(60))?,
@@ -108,11 +107,15 @@ fn outbound(written: &file::Outbound, around: &mut Surroundings<'_>) -> Result<O
 }
 
 /// `operates`: there is an inbox to look into and to change.
-pub(super) fn admin(file: &File, operates: bool, around: &mut Surroundings<'_>) -> Result<Admin, Fault> {
+pub(super) fn admin(
+    written: Option<&file::Admin>,
+    operates: bool,
+    around: &mut Surroundings<'_>,
+) -> Result<Admin, Fault> {
     const WISE_TOKEN: usize = 16;
-    let given = file.admin.as_ref().and_then(|admin| admin.value.listen.as_ref());
+    let given = written.and_then(|admin| admin.listen.as_ref());
     let listen = listen(given, SocketAddr::from(([127, 0, 0, 1], 9464)))?;
-    let written = file.admin.as_ref().and_then(|admin| admin.value.token.as_ref());
+    let written = written.and_then(|admin| admin.token.as_ref());
     let token = written.map(|token| around.header_secret(token)).transpose()?;
     if let (Some(given), Some(token)) = (written, &token)
         && token.len() < WISE_TOKEN

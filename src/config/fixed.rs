@@ -3,7 +3,7 @@
 //! Each key is decided here: a new one does not compile until it stands among those that change or among those that do
 //! not. It compares, and shows no value.
 
-use super::{Admin, Config, Inbound, Inbox, Log, Outbound};
+use super::{Admin, Config, Inbound, Inbox, Log, Outbound, Threads};
 
 impl Config {
     /// The keys that `next` changes and that need a restart, as they are written in the file: `outbound.listen`.
@@ -26,7 +26,7 @@ impl Config {
             grace: _,
         } = &self.outbound;
         keys.compare("outbound.listen", listen, &next.outbound.listen);
-        keys.compare("outbound.threads", threads, &next.outbound.threads);
+        keys.threads("outbound.threads", threads, &next.outbound.threads);
         keys.compare("outbound.memory", memory, &next.outbound.memory);
         keys.compare("outbound.max_connections", max_connections, &next.outbound.max_connections);
         let Admin { listen, token: _ } = &self.admin;
@@ -54,6 +54,13 @@ impl Keys {
         }
     }
 
+    /// As many cores as there are is the same wish, however many there are by now.
+    fn threads(&mut self, key: &'static str, now: &Threads, next: &Threads) {
+        if !(matches!((now, next), (Threads::Cores(_), Threads::Cores(_))) || now.number() == next.number()) {
+            self.0.push(key);
+        }
+    }
+
     fn inbound(&mut self, now: &Inbound, next: &Inbound) {
         let Inbound {
             listen,
@@ -70,7 +77,7 @@ impl Keys {
             max_body: _,
         } = now;
         self.compare("inbound.listen", listen, &next.listen);
-        self.compare("inbound.threads", threads, &next.threads);
+        self.threads("inbound.threads", threads, &next.threads);
         self.compare("inbound.memory", memory, &next.memory);
         self.compare("inbound.max_connections", max_connections, &next.max_connections);
         let per_address = &next.max_connections_per_address;
@@ -146,6 +153,28 @@ mod tests {
             assert_eq!(changed(from, to), keys, "{from} {to}");
         }
         assert_eq!(now.fixed_in(&config(OUTBOUND, "")), ["[inbound]", "[inbox]"]);
+    }
+
+    #[test]
+    fn as_many_threads_as_cores_stay_the_same_when_the_cores_change() {
+        let with = |threads| {
+            let mut config = config(OUTBOUND, CALLBACKS);
+            config.outbound.threads = threads;
+            config.inbound.as_mut().expect("it is there").threads = threads;
+            config
+        };
+        let both = ["outbound.threads", "inbound.threads"];
+        for (now, next, keys) in [
+            (Threads::Cores(4), Threads::Cores(2), &[][..]),
+            (Threads::Cores(4), Threads::Given(4), &[]),
+            (Threads::Given(4), Threads::Cores(4), &[]),
+            (Threads::Given(4), Threads::Cores(2), &both),
+            (Threads::Given(4), Threads::Given(2), &both),
+        ] {
+            assert_eq!(with(now).fixed_in(&with(next)), keys, "{now:?} {next:?}");
+        }
+        let absent = config(&OUTBOUND.replace("threads = 1\n", ""), "").outbound.threads;
+        assert!(matches!(absent, Threads::Cores(cores) if cores > 0), "{absent:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Authorities, Identity, Upstream};
+use super::{Authorities, Identity, Threads, Upstream};
 use crate::secret::Secret;
 
 /// The public listener, where the platform calls back.
@@ -18,7 +18,7 @@ pub struct Inbound {
     /// Port 0 takes a free one and logs it.
     pub listen: SocketAddr,
     /// Worker threads.
-    pub threads: usize,
+    pub threads: Threads,
     /// `None`: plain HTTP, behind something that ends TLS.
     pub tls: Option<Identity>,
     /// From the first byte of a request to the end of its header. Also how long a new connection may stay silent.

@@ -111,7 +111,7 @@ pub struct Outbound {
     /// Address of the plain-HTTP listener. Port 0 takes a free one and logs it.
     pub listen: SocketAddr,
     /// Worker threads; each connection stays on one.
-    pub threads: usize,
+    pub threads: Threads,
     /// From the first byte of a request to the end of its header. Also how long a new connection may stay silent.
     pub header_timeout: Duration,
     /// Longest silence while a request body arrives.
@@ -136,6 +136,23 @@ pub struct Outbound {
     pub tokens: TokenRules,
     /// How long calls in flight may take to finish after SIGTERM.
     pub grace: Duration,
+}
+
+/// Worker threads of a listener.
+#[derive(Debug, Clone, Copy)]
+pub enum Threads {
+    /// As the file says.
+    Given(usize),
+    /// The file says nothing: one for each core that was there when it was read.
+    Cores(usize),
+}
+
+impl Threads {
+    /// How many, 1 or more.
+    pub fn number(self) -> usize {
+        let (Self::Given(number) | Self::Cores(number)) = self;
+        number
+    }
 }
 
 /// The admin listener.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::bounds::{count, listen, name, named, path, positive, repeated, size};
+use super::bounds::{count, listen, name, named, path, positive, repeated, size, threads};
 use super::error::{Fault, quote};
 use super::identity::identity;
 use super::inbound::{Inbound, Mode, Receiver, Source, SourceEncryption};
@@ -23,7 +23,6 @@ pub(super) fn inbound(given: &Given<file::Inbound>, around: &mut Surroundings<'_
     const HELD: usize = 2;
     let written = &given.value;
     let seconds = Duration::from_secs;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let listen = listen(written.listen.as_ref(), SocketAddr::from(([127, 0, 0, 1], 8081)))?;
     let tls = written
         .tls
@@ -61,7 +60,7 @@ pub(super) fn inbound(given: &Given<file::Inbound>, around: &mut Surroundings<'_
     let per_address = written.max_connections_per_address.as_ref();
     Ok(Inbound {
         listen,
-        threads: count(written.threads.as_ref(), 1..=1024, cores)?,
+        threads: threads(written.threads.as_ref())?,
         tls: tls.transpose()?,
         header_timeout: positive(written.header_timeout.as_ref(), seconds(10))?,
         body_timeout: positive(written.body_timeout.as_ref(), seconds(30))?,

@@ -65,10 +65,15 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     /// Reads a whole table: every key known, every value of its type.
     pub(super) fn read_as<S: Section>(table: DeTable<'a>) -> Result<S, Fault> {
-        let mut table = Self { title: S::TITLE, left: entries(table), asked: Vec::new() };
+        let mut table = Self::of(S::TITLE, table);
         let section = S::read(&mut table)?;
         table.finish()?;
         Ok(section)
+    }
+
+    /// A table of which some keys are asked for; the others do not matter.
+    pub(super) fn of(title: &'static str, table: DeTable<'a>) -> Self {
+        Self { title, left: entries(table), asked: Vec::new() }
     }
 
     /// The value as it is, for keys with more than one shape.

@@ -23,7 +23,7 @@ use super::door::{Door, Public};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
 use super::line::Line;
-use super::present::Present;
+use super::present::{Present, Rules};
 use super::session::{NoRequest, Session};
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
@@ -59,22 +59,6 @@ pub(crate) enum After {
     Linger,
     /// Nobody is there, or the answer broke off: it closes at once.
     Cut,
-}
-
-/// Deadlines and bounds of one listener.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
-    /// From a request's first byte to its header's end; also how long a new connection may say nothing, and how long
-    /// TLS may take to begin.
-    pub(crate) header_timeout: Duration,
-    /// How long a connection may be idle between requests.
-    pub(crate) keepalive_timeout: Duration,
-    /// Connections at the same time, fixed with the listener.
-    pub(crate) max_connections: usize,
-    /// Largest head of a request, in bytes.
-    pub(crate) max_header: usize,
-    /// Longest time one write to a program may take.
-    pub(crate) write_timeout: Duration,
 }
 
 /// A bound listener, to be run as a service of the pingora server.

@@ -3,11 +3,26 @@
 //! A request costs two counts of a shared number for it. It never waits for the former one to be done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::listener::Rules;
+/// Deadlines and bounds of one listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// From a request's first byte to its header's end; also how long a new connection may say nothing, and how long
+    /// TLS may take to begin.
+    pub(crate) header_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub(crate) keepalive_timeout: Duration,
+    /// Connections at the same time, fixed with the listener.
+    pub(crate) max_connections: usize,
+    /// Largest head of a request, in bytes.
+    pub(crate) max_header: usize,
+    /// Longest time one write to a program may take.
+    pub(crate) write_timeout: Duration,
+}
 
 /// The present one, as everybody who needs it holds it.
 pub(crate) struct Present<A> {

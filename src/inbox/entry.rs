@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::id::EntryId;
 use super::lease::Hold;
@@ -89,6 +90,9 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+/// Tells the one who waits.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Unavailable>>;
 
 /// What a callback is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,12 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use super::entry::{Appended, Settlement, Unavailable};
+use super::entry::{Answer, Appended, Settlement, Unavailable};
 use super::filter::Pace;
 use super::id::EntryId;
-use super::keyed::Work;
+use super::keyed::change::Work;
 use super::lease::Hold;
 use super::vault::Tag;
 use crate::trace::TraceParent;
@@ -25,9 +23,6 @@ const MOST_BYTES: usize = 256 * 1024 * 1024;
 const BATCH_JOBS: usize = 512;
 /// Most bytes of one transaction; one larger body goes alone.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-
-/// Tells the one who waits.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, Unavailable>>;
 
 /// A sealed callback.
 pub(super) struct Append {

@@ -11,7 +11,7 @@ use super::census::{Census, Moved};
 use super::entry::{Appended, Settlement};
 use super::filter::{Pace, State};
 use super::id::EntryId;
-use super::keyed::Counts;
+use super::keyed::counts::Counts;
 use super::marks::Marks;
 use super::pace::Spread;
 use super::queue::{Append, Purged, Quarantine};

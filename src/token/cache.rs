@@ -36,8 +36,14 @@ impl<L> Clone for Cache<L> {
 impl<L: Login> Cache<L> {
     /// A cold cache: it asks nobody until a call or the upkeep needs a token.
     pub fn new(rule: TokenRule, login: L, observer: impl Observer) -> Self {
-        let state =
-            State { generation: 0, flight: None, back_off: BackOff::default(), pause: None, absent: Absent::NotAsked };
+        let state = State {
+            generation: 0,
+            flight: None,
+            back_off: BackOff::default(),
+            pause: None,
+            outdated: false,
+            absent: Absent::NotAsked,
+        };
         Self {
             shared: Arc::new(Shared {
                 terms: ArcSwap::from_pointee(Terms::new(rule, Pace::new(&rule), login, observer)),
@@ -57,6 +63,18 @@ impl<L: Login> Cache<L> {
             if former.rule == rule { former.pace.clone() } else { Arc::new(former.pace.moved(&former.rule, &rule)) };
         self.shared.terms.store(Arc::new(Terms { pace, ..Terms::new(rule, Pace::new(&rule), login, observer) }));
         self.shared.changed.notify_waiters();
+    }
+
+    /// Logs in with another secret of the same key from now on, at once if it is kept fresh. The token that is held serves on
+    /// until that succeeds, or until its end: a secret that is mistyped stops no call.
+    pub fn renew(&self, rule: TokenRule, login: L, observer: impl Observer) {
+        {
+            let mut state = self.shared.lock();
+            state.outdated = true;
+            state.back_off = BackOff::default();
+            state.pause = state.pause.filter(|pause| pause.asked_for);
+        }
+        self.adopt(rule, login, observer);
     }
 
     /// What happens from now on is told to nobody: calls that began with it may still use it, and the name it was observed
@@ -163,6 +181,8 @@ pub(super) struct State {
     back_off: BackOff,
     /// Set by a failure, ended by a success.
     pub(super) pause: Option<Pause>,
+    /// The token that is held came with a former secret, so a login is due.
+    pub(super) outdated: bool,
     /// What is said when no token is held.
     absent: Absent,
 }
@@ -223,7 +243,7 @@ impl<L> Shared<L> {
     }
 
     /// Ends a flight: keeps what it brought and frees the place for the next one.
-    fn land(&self, sent: Instant, answer: Result<Secret, LoginError>) -> Outcome {
+    fn land(&self, sent: Instant, terms: Option<&Arc<Terms<L>>>, answer: Result<Secret, LoginError>) -> Outcome {
         let now = clock::now();
         let (outcome, said) = {
             let mut state = self.lock();
@@ -233,6 +253,8 @@ impl<L> Shared<L> {
                     state.generation = token.generation();
                     state.back_off = BackOff::default();
                     state.pause = None;
+                    // It may have begun with the former secret.
+                    state.outdated &= !terms.is_some_and(|terms| Arc::ptr_eq(terms, &self.terms.load()));
                     state.absent = Absent::Lapsed;
                     self.held.store(Some(Arc::clone(&token.0)));
                     (Ok(token), Ok(state.generation))
@@ -287,7 +309,8 @@ impl<L: Login> Shared<L> {
         let (outcome, landed) = watch::channel(None);
         let landed = Landed(landed);
         state.flight = Some(landed.clone());
-        let flight = Flight { shared: Arc::clone(self), sent: now, answer: Err(LoginError::Abandoned), outcome };
+        let flight =
+            Flight { shared: Arc::clone(self), sent: now, terms: None, answer: Err(LoginError::Abandoned), outcome };
         tokio::spawn(flight.fly());
         Ok(landed)
     }
@@ -298,6 +321,8 @@ impl<L: Login> Shared<L> {
 struct Flight<L> {
     shared: Arc<Shared<L>>,
     sent: Instant,
+    /// How it logs in.
+    terms: Option<Arc<Terms<L>>>,
     answer: Result<Secret, LoginError>,
     outcome: watch::Sender<Option<Outcome>>,
 }
@@ -305,7 +330,7 @@ struct Flight<L> {
 impl<L: Login> Flight<L> {
     async fn fly(mut self) {
         self.sent = clock::now();
-        let terms = self.shared.terms.load_full();
+        let terms = self.terms.insert(self.shared.terms.load_full());
         let answer = tokio::time::timeout(LOGIN_TIME, terms.login.login()).await;
         self.answer = answer.unwrap_or(Err(LoginError::TimedOut));
     }
@@ -314,6 +339,6 @@ impl<L: Login> Flight<L> {
 impl<L> Drop for Flight<L> {
     fn drop(&mut self) {
         let answer = std::mem::replace(&mut self.answer, Err(LoginError::Abandoned));
-        self.outcome.send_replace(Some(self.shared.land(self.sent, answer)));
+        self.outcome.send_replace(Some(self.shared.land(self.sent, self.terms.as_ref(), answer)));
     }
 }

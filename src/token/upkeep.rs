@@ -11,7 +11,7 @@ use crate::clock::{self, Instant};
 
 impl<L: Login> Cache<L> {
     /// Holds a token from now on: the first login at once, then one at 80 % of each life (with jitter), at once
-    /// after a refusal, and after failures with a back-off of 2 s doubling to 60 s. The old token serves until its true
+    /// after a refusal or with another secret, and after failures with a back-off of 2 s doubling to 60 s. The old token serves until its true
     /// end meanwhile. Runs until `shutdown` is ready.
     pub async fn keep_fresh(self, shutdown: impl Future) {
         self.keep(Need::Always, shutdown).await;
@@ -46,6 +46,7 @@ impl<L: Login> Cache<L> {
         let now = clock::now();
         let due = match (self.shared.find(now), need) {
             (Some(token), Need::WhileUsed) if !token.is_used() => return None,
+            (Some(_), _) if state.outdated => now,
             (Some(token), _) => token.0.refresh_at,
             (None, Need::Always) => now,
             (None, Need::WhileUsed) => return None,

@@ -392,4 +392,8 @@ fn names_agree_and_are_used_once() {
             &format!("line 7: name \"{shown}\" must have 1 to 64 of A to Z, a to z, 0 to 9, _ . -"),
         );
     }
+    check_more(
+        &program("-", "KEY_A\" }"),
+        "line 7: name \"-\" stands for none in the log and in metrics; write another name",
+    );
 }

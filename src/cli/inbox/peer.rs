@@ -79,13 +79,20 @@ pub(in crate::cli) struct Peer {
     token: Option<Secret>,
     /// Where the token comes from, or could.
     origin: String,
-    /// The configuration that names the gateway, or its address.
-    name: String,
 }
 
 impl Peer {
     /// The gateway that is meant.
     pub(in crate::cli) fn try_new(reach: &Reach) -> Result<Self, Failure> {
+        Self::find(reach, config::Admin::load)
+    }
+
+    /// The same where a part of the configuration is no TOML, as far as the rest of it tells.
+    pub(in crate::cli) fn of_broken(reach: &Reach) -> Result<Self, Failure> {
+        Self::find(reach, config::Admin::load_broken)
+    }
+
+    fn find(reach: &Reach, load: fn(&Path) -> Result<config::Admin, config::ConfigError>) -> Result<Self, Failure> {
         let Reach { config: file, admin: there, token_file } = reach;
         let wrong = |error: config::ConfigError| Failure { status: EX_USAGE, sentence: error.to_string() };
         let beside = config::Admin::token_beside(token_file.as_deref()).map_err(wrong)?;
@@ -93,7 +100,7 @@ impl Peer {
             token_file.as_ref().map_or("AIRUDDER_ADMIN_TOKEN".to_owned(), |file| file.display().to_string());
         // With an address and no file that was asked for, no configuration is read.
         let file = file.as_deref().or(there.is_none().then_some(Path::new("gateway.toml")));
-        let admin = file.map(config::Admin::load).transpose().map_err(wrong)?;
+        let admin = file.map(load).transpose().map_err(wrong)?;
         let listen = admin.as_ref().map(|admin| reachable(admin.listen));
         let Some(address) = there.or(listen) else { return Err(unnamed()) };
         let name = file.map_or_else(|| format!("http://{address}"), |file| file.display().to_string());
@@ -104,12 +111,7 @@ impl Peer {
         if address.port() == 0 {
             return Err(unnamed());
         }
-        Ok(Self { address, token, origin, name })
-    }
-
-    /// The configuration that names the gateway, or its address.
-    pub(in crate::cli) fn name(&self) -> &str {
-        &self.name
+        Ok(Self { address, token, origin })
     }
 
     /// The body of a page; whatever is not one becomes a sentence.

@@ -34,14 +34,18 @@ pub(super) struct File {
 impl File {
     /// Reads a TOML text.
     pub(super) fn parse(written: &str) -> Result<Self, Fault> {
-        // The message of a TOML error names what was expected; its `Display` would show the line too, secrets included.
-        let document = DeTable::parse(written).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let message = error.message().trim_end_matches(", expected nothing");
-            Fault::at(at, format!("this is not TOML: {message}; correct this line (text needs quotes)"))
-        })?;
-        Table::read_as(document.into_inner())
+        Table::read_as(document(written)?)
     }
+}
+
+fn document(written: &str) -> Result<DeTable<'_>, Fault> {
+    // The message of a TOML error names what was expected; its `Display` would show the line too, secrets included.
+    let document = DeTable::parse(written).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().trim_end_matches(", expected nothing");
+        Fault::at(at, format!("this is not TOML: {message}; correct this line (text needs quotes)"))
+    })?;
+    Ok(document.into_inner())
 }
 
 impl Section for File {
@@ -121,6 +125,23 @@ impl Section for Admin {
 
     fn read(table: &mut Table<'_>) -> Result<Self, Fault> {
         Ok(Self { listen: table.text("listen")?, token: table.any("token").map(reference).transpose()? })
+    }
+}
+
+impl Admin {
+    /// This section of a TOML text, whatever the others hold; `None` when there is none.
+    pub(super) fn parse(written: &str) -> Result<Option<Self>, Fault> {
+        Self::find(document(written)?)
+    }
+
+    /// The same of a text that may be no TOML: of what can be read of it.
+    pub(super) fn parse_broken(written: &str) -> Result<Option<Self>, Fault> {
+        Self::find(DeTable::parse_recoverable(written).0.into_inner())
+    }
+
+    fn find(document: DeTable<'_>) -> Result<Option<Self>, Fault> {
+        let section = Table::of("the file", document).section("admin")?;
+        Ok(section.map(|section| section.value))
     }
 }
 

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::kinds::KeyId;
+use crate::inbox::entry::Answer;
 use crate::inbox::id::EntryId;
-use crate::inbox::queue::Answer;
 use crate::inbox::vault::Tag;
 
 /// A change, and who waits to hear whether it was made.

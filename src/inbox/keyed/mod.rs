@@ -5,7 +5,8 @@
 //! key, a body or an answer is never plain on disk.
 
 mod answer;
-mod change;
+pub(super) mod change;
+pub(super) mod counts;
 mod kinds;
 mod reading;
 mod rows;
@@ -17,15 +18,14 @@ pub use answer::KeptAnswer;
 pub use kinds::{End, Key, KeyFilter, KeyId, KeyState, Known, ListedKey, NotAKeyId, Scope, Verdict};
 pub use turnstile::{Entrance, Flight};
 
-pub(super) use change::{Change, Work};
-pub(super) use rows::{Counts, apply, begin, count, drop_answers, epoch_is_used, forget};
+pub(super) use rows::{apply, begin, count, drop_answers, epoch_is_used, forget};
 pub(super) use turnstile::Turnstiles;
 
 use super::Inbox;
 use super::entry::Unavailable;
 use super::queue::Job;
 use super::vault::Tagged;
-use change::{Claim, Kept};
+use change::{Change, Claim, Kept, Work};
 
 /// Room that a claim takes for its answer until that is there, in bytes.
 pub(super) const ROOM: u64 = KeptAnswer::most() as u64 + 1024;

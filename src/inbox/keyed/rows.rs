@@ -5,36 +5,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::change::{Change, Claim, Kept};
+use super::counts::Counts;
 use super::kinds::{KeyId, KeyState};
 use crate::inbox::id::COUNTER_BITS;
 use crate::inbox::store::{Store, number};
-
-/// How many keys stand where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::inbox) struct Counts {
-    /// Calls under way, and those whose end could not be kept.
-    pub(in crate::inbox) sending: i64,
-    pub(in crate::inbox) unknown: i64,
-    /// All others.
-    pub(in crate::inbox) remembered: i64,
-}
-
-impl Counts {
-    /// Adds what has changed.
-    pub(in crate::inbox) fn add(&mut self, change: Self) {
-        self.sending += change.sending;
-        self.unknown += change.unknown;
-        self.remembered += change.remembered;
-    }
-
-    fn of(&mut self, state: KeyState) -> &mut i64 {
-        match state {
-            KeyState::Sending => &mut self.sending,
-            KeyState::Unknown => &mut self.unknown,
-            KeyState::Answered | KeyState::NotKept | KeyState::Settled => &mut self.remembered,
-        }
-    }
-}
 
 /// What binds an answer to its row.
 pub(super) fn bound_to(id: KeyId) -> String {

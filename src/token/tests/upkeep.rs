@@ -192,3 +192,34 @@ async fn a_life_of_any_length_is_served() {
         assert!(cache.held().expect("alive").life >= secs(364 * 86_400));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_secret_is_used_at_once_and_the_former_token_serves_until_it_succeeds() {
+    let (former, wrong) = (Platform::good(secs(1)), Platform::new(secs(1), |_| Err(DOWN)));
+    let cache = cache(LOOSE, &former);
+    let (_stop, _) = keep_fresh(&cache);
+    assert_eq!(cache.current().await.expect("a token").generation(), 1);
+    cache.renew(LOOSE, wrong.clone(), ());
+    sleep(secs(10)).await;
+    assert!(wrong.logins() > 1, "again and again, with a back-off: {:?}", wrong.asked());
+    assert_eq!(cache.current().await.expect("the former one").generation(), 1);
+    let right = Platform::new(secs(1), |n| Ok(token(100 + n)));
+    cache.renew(LOOSE, right.clone(), ());
+    // One with the wrong secret may be on its way.
+    sleep(secs(2)).await;
+    assert_eq!((right.logins(), cache.current().await.expect("a token").generation()), (1, 2));
+    sleep(secs(100)).await;
+    assert_eq!(right.logins(), 1, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_began_with_the_former_secret_is_not_the_last() {
+    let (former, next) = (Platform::good(secs(5)), Platform::good(secs(1)));
+    let cache = cache(LOOSE, &former);
+    let (_stop, _) = keep_fresh(&cache);
+    sleep(secs(1)).await;
+    cache.renew(LOOSE, next.clone(), ());
+    sleep(secs(10)).await;
+    assert_eq!((former.logins(), next.logins()), (1, 1));
+    assert_eq!(cache.current().await.expect("a token").generation(), 2);
+}

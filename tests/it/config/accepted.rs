@@ -38,7 +38,7 @@ fn what_is_written_is_what_is_used() {
     ))
     .expect("a configuration");
     assert_eq!(config.warnings, [""; 0]);
-    assert_eq!((config.outbound.threads, config.outbound.repair_plus), (3, false));
+    assert_eq!((config.outbound.threads.number(), config.outbound.repair_plus), (3, false));
     assert!(config.outbound.memory_wait.is_zero());
     let first = config.accounts[0].encryption.as_ref().expect("encryption");
     assert_eq!(first.scheme, Scheme::CbcPkcs7(Iv::Fixed(*b"canary0123456789")));

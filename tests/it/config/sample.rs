@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use airudder_gateway::config::Config;
+use airudder_gateway::config::{Config, Threads};
 
 use super::{ACCOUNT, dir, env, write};
 
@@ -141,7 +141,7 @@ fn what_the_sample_shows_as_default_is_the_default() {
     let sealed = parse(SAMPLE, "defaults");
     let print = |config: &Config| {
         let mut outbound = config.outbound.clone();
-        outbound.threads = 0;
+        outbound.threads = Threads::Given(1);
         // Examples, not defaults.
         (outbound.tokens.key, outbound.tokens.old_key) = (None, None);
         let account = &config.accounts[0];

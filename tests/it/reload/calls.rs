@@ -127,6 +127,33 @@ fn an_account_that_moves_gets_a_token_of_its_new_platform_and_calls_in_flight_en
 }
 
 #[test]
+fn a_secret_that_is_wrong_stops_no_call_while_the_former_token_lives() {
+    let (platform, other) = (
+        platform(),
+        platform_with(Options { key_pair: ("other-app-key".into(), "other-app-secret".into()), ..Options::default() }),
+    );
+    let with = |secret: &str| {
+        setup(&format!(
+            "[[account]]\nname = \"second\"\nupstream = \"{}\"\napp_key = {{ env = \"OTHER_KEY\" }}\n\
+             app_secret = {{ env = \"{secret}\" }}\nencryption = \"off\"\n",
+            other.url()
+        ))
+    };
+    let gateway = start(&with("OTHER_SECRET"), &platform);
+    let mut client = gateway.client();
+    let mut status = || call(&mut client, "X-Gateway-Account: second\r\n").status;
+    assert_eq!((status(), other.logins()), (200, 1));
+    gateway.reload_as(&with("KEY_C"), &platform.url());
+    let failed = "token_refreshes_total{account=\"second\",family=\"cloud\",outcome=\"refused\"}";
+    gateway.until(|gateway| gateway.metric(failed) >= 1.0);
+    assert_eq!(status(), 200, "with the former token");
+    gateway.reload_as(&with("OTHER_SECRET"), &platform.url());
+    let good = "token_refreshes_total{account=\"second\",family=\"cloud\",outcome=\"ok\"}";
+    gateway.until(|gateway| gateway.metric(good) >= 2.0);
+    assert_eq!(status(), 200, "with a new one, at once");
+}
+
+#[test]
 fn another_key_seals_the_calls_that_follow() {
     let platform = platform();
     let gateway = start(&setup(""), &platform);
@@ -159,7 +186,8 @@ fn a_rate_that_changes_keeps_what_is_used_up() {
         ("rate = \"2/h\", burst = 5", 0),
         ("rate = \"2/h\", burst = 7", 2),
         ("rate = \"1/h\", burst = 4", 0),
-        ("rate = \"1/h\", burst = 8", 1),
+        // A burst that was allowed is no debt: of the smaller one before, all was used up, and no more.
+        ("rate = \"1/h\", burst = 8", 4),
     ] {
         gateway.reload_as(&limited(limit), &platform.url());
         assert_eq!(passed(4), expected, "{limit}");

@@ -1,6 +1,7 @@
 //! A configuration that cannot be used is refused with what is wrong, and the former one serves on; whoever asks, and
 //! however often.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::{call, program, reloads, setup, start};
@@ -128,10 +129,11 @@ fn only_who_may_see_the_inbox_may_ask_and_the_token_changes_with_the_configurati
 fn the_command_says_how_it_ended() {
     let platform = platform();
     let gateway = start(&Setup { admin: "token = { env = \"ADMIN\" }".into(), ..setup("") }, &platform);
-    let run = |admin: &str, token: &str| {
+    let copy = gateway.config().with_file_name("copy.toml");
+    let run_with = |config: &Path, admin: &str, token: &str| {
         let ran = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"))
             .args(["reload", "--config"])
-            .arg(gateway.config())
+            .arg(config)
             .args(["--admin", admin])
             .env_clear()
             .env("ADMIN", token)
@@ -140,10 +142,14 @@ fn the_command_says_how_it_ended() {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (ran.status.code(), text(ran.stdout), text(ran.stderr))
     };
+    let run = |admin: &str, token: &str| run_with(&gateway.config(), admin, token);
     let (admin, token) = (gateway.admin.to_string(), "the token of an operator");
     let (status, out, err) = run(&admin, token);
-    assert!(out.contains(": reloaded\n"), "{out}");
+    assert_eq!(out, format!("{}: reloaded\n", gateway.config().display()));
     assert_eq!((status, err.as_str()), (Some(0), ""));
+    // Another file that leads to the same gateway: what it read is its own.
+    std::fs::copy(gateway.config(), &copy).expect("a copy");
+    assert_eq!(run_with(&copy, &admin, token).1, out);
     // What is legal but unwise is said.
     gateway.rewrite(
         &Setup { admin: "token = { env = \"ADMIN\" }".into(), account: "read_timeout = \"10s\"".into(), ..setup("") },
@@ -155,15 +161,25 @@ fn the_command_says_how_it_ended() {
     assert_eq!((status, err.lines().count()), (Some(77), 1), "{err}");
     let nobody = Refusing::new().url().replace("http://", "");
     assert_eq!(run(&nobody, token).0, Some(69));
-    gateway.rewrite(
-        &Setup {
-            outbound: "threads = 2\nthraeds = 2".into(),
-            admin: "token = { env = \"ADMIN\" }".into(),
-            ..setup("")
-        },
-        &platform.url(),
-    );
-    let (status, out, err) = run(&admin, token);
-    assert_eq!((status, out.as_str(), err.lines().count()), (Some(64), "", 1));
-    assert!(err.contains("unknown key \"thraeds\" in [outbound]"), "{err}");
+    // The gateway is asked whatever is wrong, so that its log and its series tell of it.
+    for (count, (outbound, more, part)) in
+        [("thraeds = 2", "", "unknown key \"thraeds\" in [outbound]"), ("", "[[program\n", "this is not TOML")]
+            .into_iter()
+            .enumerate()
+    {
+        gateway.rewrite(
+            &Setup {
+                outbound: format!("threads = 2\n{outbound}"),
+                admin: "token = { env = \"ADMIN\" }".into(),
+                ..setup(more)
+            },
+            &platform.url(),
+        );
+        let (status, out, err) = run(&admin, token);
+        assert_eq!((status, out.as_str(), err.lines().count()), (Some(64), "", 1), "{err}");
+        assert!(err.contains(part) && err.ends_with(".\n"), "{err}");
+        assert_eq!(reloads(&gateway, "invalid"), count as f64 + 1.0, "{err}");
+    }
+    let (status, _, err) = run(&nobody, token);
+    assert!(status == Some(64) && err.contains("this is not TOML"), "nobody else knows: {err}");
 }
