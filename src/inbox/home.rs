@@ -68,7 +68,11 @@ impl Home {
     pub(super) fn open(&mut self, shared: &Shared) -> Result<Store, Unavailable> {
         let opened = match &self.found {
             Some(found) => open_again(found, shared),
-            None => return self.move_in(shared, self.opening.attempt()),
+            None => {
+                // They may be others than at the start.
+                self.opening.receivers = shared.desk.configured();
+                return self.move_in(shared, self.opening.attempt());
+            }
         };
         opened.map_err(|obstacle| {
             tell_once(shared, &obstacle.sentence);

@@ -95,6 +95,11 @@ impl Desk {
         fresh
     }
 
+    /// The receivers of the present configuration.
+    pub(super) fn configured(&self) -> Vec<String> {
+        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).configured.clone()
+    }
+
     /// Nothing can be leased until [`Desk::reopen`].
     pub(super) fn close(&self) {
         self.change(true, |due| due.closed = true);

@@ -19,6 +19,8 @@ fn a_callback_is_delivered_in_the_trace_of_the_call_that_made_its_task() {
     let mut client = gateway.client();
     let mut create = |headers: &str| {
         let answer = client.post_with("/service/cloud/task", headers, r#"{"TaskName":"a"}"#);
+        // What a call made is noted when it has ended, before its line and after its answer.
+        gateway.line_of(&answer);
         answer.json()["data"]["TaskID"].as_str().expect("a task").to_owned()
     };
     let traced = create(&format!("traceparent: {PARENT}\r\n"));
@@ -41,6 +43,7 @@ fn what_waits_keeps_its_trace_over_a_crash() {
     let mut gateway = setup.start(&platform).ready();
     let mut client = gateway.client();
     let answer = client.post_with("/service/cloud/task", &format!("traceparent: {PARENT}\r\n"), r#"{"TaskName":"a"}"#);
+    gateway.line_of(&answer);
     let task = answer.json()["data"]["TaskID"].as_str().expect("a task").to_owned();
     Platform::of(&gateway).call_back(&about(&task, "one"));
     gateway.kill();

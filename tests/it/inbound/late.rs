@@ -33,9 +33,14 @@ impl Scene {
 
     /// A gateway that delivers to `url`.
     fn start(&self, url: &str) -> Gateway {
-        let more = format!("[[receiver]]\nname = \"books\"\nurl = \"{url}\"\nretry = [\"50ms\"]\n");
-        let setting = Setting { source: "receivers = [\"books\"]".into(), more, ..Setting::default() };
-        Setup { folder: Some(self.folder.clone()), ..setting.setup() }.start(&self.simulated).ready()
+        self.setup("books", url).start(&self.simulated).ready()
+    }
+
+    /// One whose only receiver has this name.
+    fn setup(&self, receiver: &str, url: &str) -> Setup {
+        let more = format!("[[receiver]]\nname = \"{receiver}\"\nurl = \"{url}\"\nretry = [\"50ms\"]\n");
+        let setting = Setting { source: format!("receivers = [\"{receiver}\"]"), more, ..Setting::default() };
+        Setup { folder: Some(self.folder.clone()), ..setting.setup() }
     }
 
     /// A former life of the inbox, in which this was stored and nobody took it.
@@ -103,6 +108,19 @@ fn the_lock_of_another_gateway_is_waited_for() {
     assert_acknowledged(&call_back(&mut platform(&first), &plain("{\"call_id\":\"two\"}")));
     first.kill();
     assert_whole(&second, &receiver, "another gateway uses", &["{\"call_id\":\"one\"}", "{\"call_id\":\"two\"}"]);
+}
+
+#[test]
+fn a_receiver_that_is_configured_before_the_inbox_opens_is_not_told_to_be_missing() {
+    let (scene, receiver) = (Scene::new(), Receiver::new());
+    let mut first = scene.start(&Refusing::new().url());
+    assert_acknowledged(&call_back(&mut platform(&first), &plain("{\"call_id\":\"one\"}")));
+    let second = scene.setup("crm", &receiver.url()).start(&scene.simulated).ready();
+    second.reload_as(&scene.setup("books", &receiver.url()), &scene.simulated.url());
+    first.kill();
+    assert_whole(&second, &receiver, "another gateway uses", &["{\"call_id\":\"one\"}"]);
+    let told = second.printed();
+    assert!(!told.contains("deliveries wait for a receiver that is not configured"), "{told}");
 }
 
 #[test]

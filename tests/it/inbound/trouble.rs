@@ -144,3 +144,23 @@ fn what_waits_for_a_receiver_that_was_renamed_is_told_at_the_start() {
     let line = gateway.log_line(|line| line["receiver"] == "former");
     assert_eq!((&line["level"], &line["deliveries"]), (&"WARN".into(), &1.into()), "{line}");
 }
+
+#[test]
+fn an_inbox_that_its_bound_has_filled_is_told_once_with_what_to_do() {
+    let receiver = format!("[[receiver]]\nname = \"down\"\nurl = \"{}\"\n", crate::support::Refusing::new().url());
+    let more = format!("max_bytes = \"16MiB\"\n{receiver}");
+    let gateway = Setting { source: "receivers = [\"down\"]".into(), more, ..Setting::default() }.start();
+    let mut client = platform(&gateway);
+    let mut call_back = |number: usize| client.post(PATH, format!("{{\"n\":{number}}}{}", " ".repeat(100_000))).status;
+    let stored = (0..400).take_while(|number| call_back(*number) == 200).count();
+    assert!((100..170).contains(&stored), "{stored} callbacks of 100 kB are kept in 16 MiB");
+    for number in 1000..1010 {
+        assert_eq!(call_back(number), 503, "what waits makes no room");
+    }
+    let is_told =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("inbox.max_bytes"));
+    assert_eq!(gateway.log_line(is_told)["level"], "ERROR");
+    let (status, page) = gateway.admin_page("/readyz/inbound");
+    assert!(status == 503 && page.contains("inbox.max_bytes"), "{page}");
+    assert_eq!(gateway.printed().matches("inbox.max_bytes").count(), 1, "once");
+}
