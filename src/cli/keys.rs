@@ -9,16 +9,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::inbox::listing::Listing;
 use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach};
 use super::inbox::text::printable;
-
-/// Most keys of one answer of the gateway.
-const STEP: usize = 1000;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -118,49 +115,12 @@ fn run(args: &Args) -> Result<(), Failure> {
                 ("until", until),
             ];
             let words: Vec<_> = words.into_iter().filter_map(|(name, word)| Some((name, word.as_deref()?))).collect();
-            list(&gateway, &words, *limit, after.clone(), args.json, out)
+            let (path, field, after) = ("/keys", "keys", after.clone());
+            Listing { path, field, words, limit: *limit, after, json: args.json }.print(&gateway, line, out)
         }
         What::Show { id } => show(&gateway, id, args.json, out),
         What::Settle { id, verdict, answer } => settle(&gateway, id, *verdict, answer.as_ref(), args.json, out),
     }
-}
-
-#[derive(Deserialize)]
-struct Page {
-    keys: Vec<Value>,
-    next: Option<String>,
-}
-
-fn list(
-    gateway: &Peer,
-    words: &[(&str, &str)],
-    limit: usize,
-    mut after: Option<String>,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
-    let mut left = limit;
-    while left > 0 {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(words).append_pair("limit", &left.min(STEP).to_string());
-        if let Some(after) = &after {
-            query.append_pair("after", after);
-        }
-        let Page { keys, next } = gateway.json("GET", &format!("/keys?{}", query.finish()), "")?;
-        for key in &keys {
-            let line = if json { key.to_string() } else { line(key) };
-            writeln!(out, "{}", printable(&line))?;
-        }
-        left -= keys.len().min(left);
-        after = next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-    if let Some(after) = after.filter(|_| !json) {
-        eprintln!("there may be more: --after {after}");
-    }
-    Ok(())
 }
 
 /// `key_… 2026-06-10T02:06:20.123Z collections main task.create answered(200)`.

@@ -4,6 +4,7 @@
 //! the database, which belongs to one process.
 
 mod change;
+pub(super) mod listing;
 pub(super) mod peer;
 mod print;
 pub(super) mod text;

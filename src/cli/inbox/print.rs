@@ -5,20 +5,14 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Filter;
+use super::listing::Listing;
 use super::peer::{Failure, Peer};
 use super::text::printable;
-use super::{Filter, STEP};
-
-#[derive(Deserialize)]
-struct Page {
-    entries: Vec<Value>,
-    next: Option<String>,
-}
 
 /// Prints what fits, page after page.
 pub(super) fn list(
@@ -29,28 +23,8 @@ pub(super) fn list(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let (mut left, mut after) = (limit, after.map(str::to_owned));
-    while left > 0 {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(filter.words()).append_pair("limit", &left.min(STEP).to_string());
-        if let Some(after) = &after {
-            query.append_pair("after", after);
-        }
-        let Page { entries, next } = gateway.json("GET", &format!("/inbox?{}", query.finish()), "")?;
-        for entry in &entries {
-            let line = if json { entry.to_string() } else { line(entry) };
-            writeln!(out, "{}", printable(&line))?;
-        }
-        left -= entries.len().min(left);
-        after = next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-    if let Some(after) = after.filter(|_| !json) {
-        eprintln!("there may be more: --after {after}");
-    }
-    Ok(())
+    let (words, after) = (filter.words().collect(), after.map(str::to_owned));
+    Listing { path: "/inbox", field: "entries", words, limit, after, json }.print(gateway, line, out)
 }
 
 /// `cb_… 2026-06-10T02:06:20.123Z calls call dead books=dead(3, gone)`.
