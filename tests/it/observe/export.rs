@@ -10,6 +10,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
+use crate::support::gateway::KEY;
+use crate::support::platform::arrived_at;
 use crate::support::{Setup, platform};
 
 const TASK: &str = "/service/cloud/task";
@@ -70,7 +72,9 @@ fn a_call_whose_program_records_its_trace_becomes_a_span_of_it() {
     let mut gateway =
         Setup { more: format!("[log]\ntraces = \"{url}\"\n"), ..Setup::default() }.start(&platform).ready();
     let mut client = gateway.client();
-    let mut call = |line: &str| client.post_with(TASK, line, r#"{"Callee":"+8613800138000"}"#);
+    let mut call = |line: &str| {
+        client.post_with(TASK, &format!("X-Gateway-Key: books-key\r\n{line}"), r#"{"Callee":"+8613800138000"}"#)
+    };
     // Of these three only the last is recorded by its program.
     assert_eq!(call("").status, 200);
     assert_eq!(call(&format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-00\r\n")).status, 200);
@@ -95,5 +99,11 @@ fn a_call_whose_program_records_its_trace_becomes_a_span_of_it() {
     }
     let took = (span.end_time_unix_nano - span.start_time_unix_nano) / 1000;
     assert_eq!(Some(took), line["total_us"].as_u64());
-    assert!(!format!("{span:?}").contains("13800138000"));
+    // Nothing of its body, of its program's key, of the account's keys or of the platform's token.
+    let told = format!("{span:?}");
+    let token = &arrived_at(&platform, TASK)[0];
+    let token = token.headers_named("authorization").next().expect("a token").trim_start_matches("Token ").to_owned();
+    for secret in ["13800138000", "Callee", "books-key", KEY, &token] {
+        assert!(!told.contains(secret), "{secret}: {told}");
+    }
 }
