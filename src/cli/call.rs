@@ -9,7 +9,7 @@ use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::inbox::peer::{Failure, Peer, Reach};
+use super::inbox::peer::{Failure, Peer, Reach, ended};
 use super::inbox::text::printable;
 
 /// Nothing is known of the id.
@@ -44,15 +44,7 @@ struct Event {
 /// Runs it. Exit status 0, 1 where nothing is known of the id, 64 for a wrong question, 69 when no gateway or no inbox
 /// answers, 77 for a token that is refused.
 pub(super) fn call(args: &Args) -> ExitCode {
-    match run(args, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { status, sentence }) => {
-            if !sentence.is_empty() {
-                eprintln!("{sentence}");
-            }
-            ExitCode::from(status)
-        }
-    }
+    ended(run(args, &mut io::stdout().lock()))
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {

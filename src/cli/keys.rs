@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::inbox::listing::Listing;
-use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach};
+use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach, ended};
 use super::inbox::text::printable;
 
 #[derive(clap::Args)]
@@ -89,15 +89,7 @@ enum Verdict {
 /// Runs one of them. Exit status 0, 1 where there is no such key, 64 for a wrong question and for a key that cannot be
 /// settled, 69 when no gateway or no inbox answers, 77 for a token that is refused.
 pub(super) fn keys(args: &Args) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { status, sentence }) => {
-            if !sentence.is_empty() {
-                eprintln!("{sentence}");
-            }
-            ExitCode::from(status)
-        }
-    }
+    ended(run(args))
 }
 
 fn run(args: &Args) -> Result<(), Failure> {

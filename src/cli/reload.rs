@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
-use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach};
+use super::inbox::peer::{EX_USAGE, Failure, Peer, Reach, ended};
 use super::inbox::text::printable;
 
 #[derive(clap::Args)]
@@ -34,15 +34,7 @@ pub(super) fn reload(args: &Args) -> ExitCode {
         }
         Ok(())
     });
-    match asked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { status, sentence }) => {
-            if !sentence.is_empty() {
-                eprintln!("{sentence}");
-            }
-            ExitCode::from(status)
-        }
-    }
+    ended(asked)
 }
 
 /// Asks the gateway. What is wrong with the file it counts and logs itself, so it is asked also where a part of the file is

@@ -13,7 +13,7 @@ use std::io;
 use std::process::ExitCode;
 
 use change::Step;
-use peer::{Failure, Peer, Reach};
+use peer::{Failure, Peer, Reach, ended};
 
 /// Most entries of one answer of the gateway.
 const STEP: usize = 1000;
@@ -131,15 +131,7 @@ impl Filter {
 /// Runs one of them. Exit status 0, 1 where there is no such callback, 64 for a wrong question, 69 when no gateway or no
 /// inbox answers, 77 for a token that is refused.
 pub(super) fn inbox(args: &Args) -> ExitCode {
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { status, sentence }) => {
-            if !sentence.is_empty() {
-                eprintln!("{sentence}");
-            }
-            ExitCode::from(status)
-        }
-    }
+    ended(run(args))
 }
 
 fn run(args: &Args) -> Result<(), Failure> {

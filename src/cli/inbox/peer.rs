@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +35,19 @@ pub(in crate::cli) struct Failure {
     pub(in crate::cli) status: u8,
     /// Empty when there is nothing to say.
     pub(in crate::cli) sentence: String,
+}
+
+/// The exit status of a command, which has said what there is to say.
+pub(in crate::cli) fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { status, sentence }) => {
+            if !sentence.is_empty() {
+                eprintln!("{sentence}");
+            }
+            ExitCode::from(status)
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
