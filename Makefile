@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
+.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images fuzz setup setup-test setup-fuzz
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
@@ -16,6 +16,7 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
+	@echo "make fuzz         every fuzz target for an hour (SECONDS_EACH=60: for a minute)"
 	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
@@ -40,6 +41,11 @@ setup-test: setup
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
 	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
 
+# libFuzzer is C++, and comes with its crate.
+setup-fuzz:
+	@command -v g++ >/dev/null || $(MAKE) --no-print-directory install PACKAGES="g++"
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "== installing cargo-fuzz with cargo"; cargo install --locked --quiet cargo-fuzz; }
+
 # Prometheus and its tool, unpacked and not installed: its package would start a service.
 .PHONY: tools
 tools:
@@ -61,7 +67,7 @@ demo: setup
 	@echo
 	@$(GATEWAY) demo
 
-test: setup-test
+test: setup-test setup-fuzz
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --all-features -- -D warnings
@@ -69,6 +75,12 @@ test: setup-test
 	cargo build --locked --bin airudder-gateway --all-features
 	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
 	cargo test --locked --all-features
+	tests/fuzz/run 10
+
+# See tests/fuzz/README.md.
+SECONDS_EACH ?= 3600
+fuzz: setup setup-fuzz
+	tests/fuzz/run $(SECONDS_EACH)
 
 # The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs.
 test-crash: setup-test
