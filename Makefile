@@ -29,7 +29,7 @@ help:
 	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
 	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
-	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
+	@echo "make bench-peers  the gateway beside nginx + Lua, Node, and nginx and HAProxy that only pass on (release build; installs them)"
 
 # cmake builds zlib-ng, which pingora brings.
 setup:
