@@ -36,6 +36,7 @@ mod methods;
 mod observe;
 mod operate;
 mod outcomes;
+mod package;
 mod programs;
 mod queries;
 mod reload;
