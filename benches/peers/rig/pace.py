@@ -87,7 +87,7 @@ class Pace:
             answer = self.pending[fd] + part
             head, end, body = answer.partition(b"\r\n\r\n")
             if not part or end and not head.startswith(b"HTTP/1.1 200 "):
-                raise machine.Trouble(f"{self.name}: {answer[:300]!r}")
+                raise machine.Trouble(f"{self.name}: {answer[:900]!r}")
             if end and len(body) >= int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]):
                 del self.pending[fd]
                 self.free.append(fd)
