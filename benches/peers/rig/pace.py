@@ -11,6 +11,10 @@ from collections import deque
 
 from . import machine
 
+# Requests on their way at the same time, whatever the number of connections: after a pause that the machine made, what is due
+# would else leave all at once where there are many.
+AT_ONCE = 10
+
 # Connections that one source address opens; the next ones come from the next address of loopback.
 PER_ADDRESS = 5_000
 
@@ -28,7 +32,7 @@ def raise_descriptors(needed):
 
 
 class Pace:
-    """Kept connections to one port. `requests` gives the bytes of the next request."""
+    """Kept connections to one port, each used once at the start. `requests` gives the bytes of the next request."""
 
     def __init__(self, name, port, connections, requests):
         self.name = name
@@ -43,14 +47,19 @@ class Pace:
             s.setblocking(False)
             self.sockets[s.fileno()] = s
             self.epoll.register(s.fileno(), select.EPOLLIN)
-            self.free.append(s.fileno())
+            self.free.appendleft(s.fileno())
+            # In groups, because a connection may not be silent for long.
+            if (i + 1) % 100 == 0 or i + 1 == connections:
+                self.call_on(i % 100 + 1)
 
     def call_on_each(self):
-        """One request on every connection, so that each has been used."""
-        count, sent = len(self.sockets), 0
-        ended = 0
+        """One request on every connection: all are still open."""
+        self.call_on(len(self.sockets))
+
+    def call_on(self, count):
+        sent = ended = 0
         while ended < count:
-            while sent < count and len(self.pending) < 64:
+            while sent < count and len(self.pending) < AT_ONCE:
                 self.send()
                 sent += 1
             ended += self.receive(10)
@@ -61,7 +70,7 @@ class Pace:
         sent, ended, count = 0, 0, int(rate * seconds)
         while ended < count:
             due = min(count, int((time.monotonic() - begun) * rate) + 1)
-            while sent < due and self.free:
+            while sent < due and self.free and len(self.pending) < AT_ONCE:
                 self.send()
                 sent += 1
             ended += self.receive(0.001 if sent < count else 10)
