@@ -4,13 +4,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash advisories bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
+.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
 
 # Cargo's own tools, in these versions, below target.
-CARGO_TOOLS := cargo-deny@0.20.2
+CARGO_TOOLS := cargo-deny@0.20.2 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
 # Values for checking the sample configurations, whose secrets are references to the environment.
@@ -21,6 +21,8 @@ help:
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
+	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
+	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"
 	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
@@ -43,6 +45,9 @@ setup-test: setup
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
+	@{ command -v strace && command -v adduser && command -v dpkg-shlibdeps && [ -d /etc/ssl/certs ]; } >/dev/null || \
+	  $(MAKE) --no-print-directory install PACKAGES="strace adduser ca-certificates dpkg-dev"
+	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory install PACKAGES="systemd"
 	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
 	@$(MAKE) --no-print-directory cargo-tools
 
@@ -99,6 +104,16 @@ advisories: cargo-tools
 	  echo "advisories: NOT CHECKED, the database of deny.toml cannot be reached from here"; \
 	  [ "$(UNREACHABLE)" = told ]; \
 	fi
+
+sbom: cargo-tools
+	@packaging/sbom
+
+# What nobody could look up is not handed to others: UNREACHABLE=told builds it all the same, and says so.
+package: setup cargo-tools
+	@$(MAKE) --no-print-directory advisories
+	cargo build --locked --release --bin airudder-gateway
+	@packaging/sbom
+	cargo deb --locked --no-build --strip --output target/debian/
 
 # The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs.
 test-crash: setup-test
