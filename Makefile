@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images fuzz setup setup-test setup-fuzz
+.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scale bench-scrape images fuzz setup setup-test setup-fuzz
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
 	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
+	@echo "make bench-scale  10,000 connections, two workers, 1,000 programs, a million callbacks: the same cost? (release build; installs nginx, wrk)"
 	@echo "make bench-peers  the gateway beside nginx + Lua, Node, and nginx and HAProxy that only pass on (release build; installs them)"
 
 # cmake builds zlib-ng, which pingora brings.
@@ -150,6 +151,12 @@ bench-peers: setup
 	benches/peers/setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/peers/run
+
+# The first run fills an inbox with a million callbacks, in target/bench-scale.
+bench-scale: setup
+	benches/peers/setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/scale
 
 bench-acknowledge: setup
 	cargo build --locked --release --bin airudder-gateway

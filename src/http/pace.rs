@@ -9,8 +9,8 @@ use std::time::Duration;
 const A_SECOND: u64 = 1024;
 
 /// How long a request's body may keep us waiting, beside what its bytes are worth: a program that sends a head has the body
-/// at hand, or nearly so. With the time of a head it is 20 seconds that a stranger costs at most.
-pub(super) const OF_REQUEST: Duration = Duration::from_secs(10);
+/// at hand, or nearly so. It is shorter than the time of a head, because a body may have waited for memory before.
+pub(super) const OF_REQUEST: Duration = Duration::from_secs(8);
 
 /// The same for an answer's body, in longest silences: a platform may think more than once while it answers.
 pub(super) const OF_ANSWER: u32 = 4;

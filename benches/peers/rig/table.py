@@ -1,5 +1,6 @@
 """What a run says: one line of a Markdown table for each case and peer, with the targets and whether they are met."""
 
+import re
 from statistics import median
 
 # The most that the gateway's CPU time may be of a peer's.
@@ -56,10 +57,11 @@ def rows(peers, results):
 
 def markdown(head, lines):
     """Columns of equal width; numbers to the right."""
+    number = re.compile(r"[\d.,]+")
     wide = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
 
     def text(line):
-        cells = (c.rjust(w) if c[:1].isdigit() and "[" not in c else c.ljust(w) for c, w in zip(line, wide))
+        cells = (c.rjust(w) if number.fullmatch(c) else c.ljust(w) for c, w in zip(line, wide))
         return "| " + " | ".join(cells) + " |"
 
     return "\n".join([text(head), "|" + "|".join("-" * (w + 2) for w in wide) + "|", *map(text, lines)])

@@ -64,7 +64,8 @@ fn check_answer(sent: &[u8], fragment: usize, bodyless: bool) {
     let read = block_on(answer(sent, usize::MAX >> 1, bodyless));
     let in_pieces = block_on(answer(sent, fragment, bodyless));
     // What follows the end of an answer may not have arrived when the end is seen. Whoever takes the connection again looks.
-    let without_rest = |read: &Result<Answered, _>| read.clone().map(|read| Answered { reusable: true, ..read });
+    // A head that breaks off may have been looked at or not, so both are only no answer.
+    let without_rest = |read: &Result<Answered, _>| read.clone().map(|read| Answered { reusable: true, ..read }).ok();
     assert_eq!(without_rest(&in_pieces), without_rest(&read));
     let is_reusable = |read: &Result<Answered, _>| read.as_ref().is_ok_and(|read| read.reusable);
     assert!(is_reusable(&in_pieces) || !is_reusable(&read));

@@ -3,5 +3,8 @@
 //! receivers, whose answers may be as odd.
 
 mod corpus;
+mod crowd;
+mod floods;
+mod slow;
 mod smuggling;
 mod tap;
