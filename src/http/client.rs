@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,12 +15,13 @@ use std::time::Duration;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::HttpPeer;
 use rustls::pki_types::CertificateDer;
+use zeroize::Zeroize;
 
 use super::answer::{Answer, SendCause};
 use super::patience::within;
 use super::pool::Pool;
 use super::request::RequestHead;
-use super::wire::Wire;
+use super::wire::{JOINED, Wire};
 use crate::clock::{self, Instant};
 use crate::config::{Identity, IdentityError, Timeouts, Upstream};
 
@@ -206,7 +208,13 @@ impl Client {
     ) -> Result<Answer, SendError> {
         let mut sending = self.sending(connection, head, false);
         let [a, b, c] = credentials;
-        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n", body].map(IoSlice::new)).await?;
+        let parts = [head.as_bytes(), a, b, c, b"\r\n", body];
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= JOINED {
+            let whole = Joined::new(parts);
+            sending.write_whole(&mut [IoSlice::new(&whole.bytes)]).await?;
+        } else {
+            sending.write_whole(&mut parts.map(IoSlice::new)).await?;
+        }
         sending.finish().await
     }
 
@@ -253,6 +261,27 @@ impl Connector {
         options.ca_file = ca.as_deref().map(text);
         options.cert_key_file = identity.as_ref().map(|identity| (text(&identity.cert), text(&identity.key)));
         Self { transport: TransportConnector::new(Some(options)), ca, identity, chain }
+    }
+}
+
+/// A short request in one piece. What proves whose it is gets wiped when it is dropped.
+struct Joined {
+    bytes: Vec<u8>,
+    secret: Range<usize>,
+}
+
+impl Joined {
+    /// Of these parts the three behind the first are the credentials.
+    fn new(parts: [&[u8]; 6]) -> Self {
+        let [head, a, b, c, ..] = parts;
+        let bytes = parts.concat();
+        Self { bytes, secret: head.len()..head.len() + a.len() + b.len() + c.len() }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.bytes[self.secret.clone()].zeroize();
     }
 }
 

@@ -24,6 +24,10 @@ use super::patience::{Patience, within};
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
 
+/// A message of up to so many bytes leaves as one buffer, into which its parts are copied: the kernel asks more for a list of
+/// parts than these bytes cost. Larger ones leave as they lie.
+pub(super) const JOINED: usize = 4 * 1024;
+
 /// The most room for reading that is kept for the next message, in bytes.
 const KEPT_ROOM: usize = 32 * 1024;
 
@@ -173,9 +177,12 @@ impl Wire {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Poll::Ready(taken) = Pin::new(&mut self.inner).poll_write_vectored(cx, slices)? else {
-            return self.poll_stuck(cx).map(Err);
+        // One buffer costs the kernel less than a list of one.
+        let written = match slices {
+            [one] => Pin::new(&mut self.inner).poll_write(cx, one)?,
+            many => Pin::new(&mut self.inner).poll_write_vectored(cx, many)?,
         };
+        let Poll::Ready(taken) = written else { return self.poll_stuck(cx).map(Err) };
         self.written += taken as u64;
         Poll::Ready(Ok(taken))
     }
