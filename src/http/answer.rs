@@ -267,6 +267,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::http::line::Line;
 
     /// Status, body, and whether the connection can be used again; in fragments of every size.
     async fn check(sent: &str, bodyless: bool, expected: Result<(u16, &str, bool), SendCause>) {
@@ -277,7 +278,7 @@ mod tests {
                 let _ = far.write_all(&bytes).await;
             };
             let program = async {
-                let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), bodyless, false).await?;
+                let mut answer = Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), bodyless, false).await?;
                 let mut body = Vec::new();
                 while let Some(piece) = answer.piece().await? {
                     assert!(!piece.is_empty());
@@ -324,7 +325,7 @@ mod tests {
     async fn a_connection_that_says_more_than_it_announced_is_not_used_again() {
         let (near, mut far) = tokio::io::duplex(1024);
         far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more").await.expect("sent");
-        let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), false, false).await.expect("an answer");
+        let mut answer = Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), false, false).await.expect("an answer");
         assert_eq!(answer.piece().await, Ok(Some(&b"hi"[..])));
         assert_eq!(answer.piece().await, Ok(None));
         assert!(answer.into_reusable().is_none());

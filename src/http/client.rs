@@ -13,11 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora_timeout::timeout;
 use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
 use zeroize::Zeroize;
 
 use super::answer::{Answer, SendCause};
+use super::line::Line;
 use super::patience::within;
 use super::pool::Pool;
 use super::request::RequestHead;
@@ -180,10 +183,10 @@ impl Client {
         let mut failure = ConnectError::Unresolved;
         for turn in 0..peers.len() {
             let peer = &peers[(first + turn) % peers.len()];
-            match connector.transport.new_stream(peer).await {
-                Ok(stream) => return Ok(Connection { wire: Box::new(Wire::upstream(stream)), reused: false }),
+            match connector.connect(peer, self.timeouts.connect).await {
+                Ok(line) => return Ok(Connection { wire: Box::new(Wire::upstream(line)), reused: false }),
                 Err(error) => {
-                    failure = ConnectError::from_error(&error);
+                    failure = error;
                     // The next call starts at the address that may work.
                     self.next.store(first + turn + 1, Ordering::Relaxed);
                 }
@@ -261,6 +264,24 @@ impl Connector {
         options.ca_file = ca.as_deref().map(text);
         options.cert_key_file = identity.as_ref().map(|identity| (text(&identity.cert), text(&identity.key)));
         Self { transport: TransportConnector::new(Some(options)), ca, identity, chain }
+    }
+
+    /// A connection within `allowed`. Without TLS it is bare: pingora's stream would look at the clock around each wait.
+    async fn connect(&self, peer: &HttpPeer, allowed: Duration) -> Result<Line, ConnectError> {
+        let address = peer.address().as_inet().filter(|_| !peer.tls());
+        let Some(address) = address else {
+            return self
+                .transport
+                .new_stream(peer)
+                .await
+                .map(Line::Other)
+                .map_err(|error| ConnectError::from_error(&error));
+        };
+        let connected = timeout(allowed, TcpStream::connect(address)).await;
+        let stream = connected.ok().and_then(Result::ok).ok_or(ConnectError::Unreachable)?;
+        // Whoever writes hands over whole messages.
+        stream.set_nodelay(true).map_err(|_| ConnectError::Unreachable)?;
+        Ok(Line::Tcp(stream))
     }
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::line::Line;
@@ -59,8 +58,8 @@ impl Wire {
     }
 
     /// For the asking side.
-    pub(crate) fn upstream(inner: Stream) -> Self {
-        Self { asks: true, ..Self::downstream(Line::Other(inner)) }
+    pub(crate) fn upstream(inner: Line) -> Self {
+        Self { asks: true, ..Self::downstream(inner) }
     }
 
     /// Bytes handed to the connection below since this wire was made or restarted. Zero proves that nothing left.
@@ -268,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_comes_while_the_body_is_stuck_ends_the_writing_and_can_be_read() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut wire = Wire::upstream(Box::new(near));
+        let mut wire = Wire::upstream(Line::Other(Box::new(near)));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         write(&mut wire, &[&[b'b'; 9000]]).await.expect_err("the peer has answered");
         assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);
