@@ -11,6 +11,7 @@ use bytes::Buf;
 use http::StatusCode;
 
 use super::framing::{BadFraming, Framing, Next};
+use super::headers::Lengths;
 use super::wire::Wire;
 
 /// Most fields and bytes of an answer's head.
@@ -37,6 +38,7 @@ pub(crate) struct Head {
     status: StatusCode,
     reason: Range<usize>,
     fields: Vec<(Range<usize>, Range<usize>)>,
+    lengths: Lengths,
 }
 
 /// Why there is no answer, or not the whole of one.
@@ -166,16 +168,18 @@ impl Head {
             start..start + part.len()
         };
         let reason = parsed.reason.filter(|reason| !reason.is_empty()).map_or(0..0, |reason| within(reason.as_bytes()));
+        let mut lengths = Lengths::default();
         let fields = parsed
             .headers
             .iter()
             .map(|field| {
+                lengths.note(field.name.len());
                 let value = if field.value.is_empty() { 0..0 } else { within(field.value) };
                 (within(field.name.as_bytes()), value)
             })
             .collect();
         let http11 = parsed.version == Some(1);
-        Ok(Some((Self { bytes: bytes[..length].to_vec(), status, reason, fields }, http11)))
+        Ok(Some((Self { bytes: bytes[..length].to_vec(), status, reason, fields, lengths }, http11)))
     }
 
     /// The status.
@@ -195,9 +199,9 @@ impl Head {
 
     /// The values of all fields of this name, whatever its spelling.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields()
-            .filter(move |(known, _)| known.len() == name.len() && known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let is = move |known: &Range<usize>| self.bytes[known.clone()].eq_ignore_ascii_case(name.as_bytes());
+        let fields = self.lengths.among(&self.fields, name.len()).iter();
+        fields.filter(move |(known, _)| is(known)).map(|(_, value)| &self.bytes[value.clone()])
     }
 
     /// The first value of this name.
@@ -278,7 +282,8 @@ mod tests {
                 let _ = far.write_all(&bytes).await;
             };
             let program = async {
-                let mut answer = Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), bodyless, false).await?;
+                let mut answer =
+                    Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), bodyless, false).await?;
                 let mut body = Vec::new();
                 while let Some(piece) = answer.piece().await? {
                     assert!(!piece.is_empty());
@@ -325,7 +330,8 @@ mod tests {
     async fn a_connection_that_says_more_than_it_announced_is_not_used_again() {
         let (near, mut far) = tokio::io::duplex(1024);
         far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more").await.expect("sent");
-        let mut answer = Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), false, false).await.expect("an answer");
+        let mut answer =
+            Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), false, false).await.expect("an answer");
         assert_eq!(answer.piece().await, Ok(Some(&b"hi"[..])));
         assert_eq!(answer.piece().await, Ok(None));
         assert!(answer.into_reusable().is_none());
