@@ -24,6 +24,7 @@ use super::line::Line;
 use super::patience::within;
 use super::pool::Pool;
 use super::request::RequestHead;
+use super::tls;
 use super::wire::{JOINED, Wire};
 use crate::clock::{self, Instant};
 use crate::config::{Identity, IdentityError, Timeouts, Upstream};
@@ -259,6 +260,7 @@ impl Client {
 
 impl Connector {
     fn new(ca: Option<PathBuf>, identity: Option<Identity>, chain: Vec<CertificateDer<'static>>) -> Self {
+        tls::ask_for_short_keys();
         let text = |file: &Path| file.to_string_lossy().into_owned();
         let mut options = ConnectorOptions::new(0);
         options.ca_file = ca.as_deref().map(text);
