@@ -1,7 +1,7 @@
 //! The accept loop: connections in, requests handed to an [`App`] one after another.
 //!
 //! The clock of a header starts at the first byte of a request and runs to the header's end, so a header that trickles
-//! ends. A connection that cannot carry another request closes in a way that lets its last answer arrive. An idle one
+//! ends; of the first one it starts with the connection, so that neither TLS nor silence adds to it. A connection that cannot carry another request closes in a way that lets its last answer arrive. An idle one
 //! closes when the gateway drains. It never looks into a request.
 
 use std::io;
@@ -22,9 +22,9 @@ use tokio::sync::{Notify, watch};
 use super::door::{Door, Public};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
-use super::line::Line;
 use super::present::{Present, Rules};
 use super::session::{NoRequest, Session};
+use crate::clock;
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
@@ -121,9 +121,11 @@ impl<A: App> Service for Listener<A> {
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
+                        let first_by = clock::now() + rules.header_timeout;
                         let Some((line, place)) = door.open(visitor, rules.header_timeout).await else { return };
                         drop(door);
-                        converse(&present, line, peer, rules, &drain).await;
+                        let session = Session::new(line, rules.write_timeout).first_by(first_by);
+                        converse(&present, session, peer, rules, &drain).await;
                         drop(place);
                     });
                 }
@@ -159,8 +161,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// One connection: requests one after another, pipelined ones included, until somebody has enough.
-async fn converse<A: App>(present: &Present<A>, line: Line, peer: IpAddr, rules: Rules, drain: &Drain) {
-    let (mut session, mut request) = (Session::new(line, rules.write_timeout), Request::new());
+async fn converse<A: App>(present: &Present<A>, mut session: Session, peer: IpAddr, rules: Rules, drain: &Drain) {
+    let mut request = Request::new();
     let mut allowed = rules.header_timeout;
     let mut draining = pin!(drain.begun());
     loop {

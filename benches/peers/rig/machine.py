@@ -5,6 +5,8 @@ Ends only processes that it started, by their id, and takes its directory away a
 
 import ctypes
 import os
+import platform as host
+import random
 import shutil
 import signal
 import socket
@@ -16,8 +18,8 @@ HERE = Path(__file__).resolve().parent.parent
 WORK = HERE / ".work" / str(os.getpid())
 ROOT = HERE.parent.parent
 
-TICK = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
+SEARCHED = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
 
 # glibc gives large blocks back to the kernel at once and asks for them anew; every peer runs with that switched off.
 CALM_MALLOC = {
@@ -40,18 +42,48 @@ def cpus():
 
 
 def free_port():
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of loopback that was free a moment ago, below those that the kernel gives away by itself."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10_000, first - 5_000), first)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def need(program):
     """Where an installed program is."""
-    found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
+    found = shutil.which(program, path=SEARCHED)
     if not found:
         raise Trouble(f"{program} is not installed: run benches/peers/setup")
     return found
+
+
+def first_line(program, *argv):
+    found = shutil.which(program, path=SEARCHED)
+    if not found:
+        return f"no {program}"
+    done = subprocess.run([found, *argv], capture_output=True, text=True, cwd=ROOT)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0] if done.returncode == 0 and lines else "unknown"
+
+
+def describe():
+    """The machine, the commit and the versions: what a table needs to be believed."""
+    cpu = "unknown CPU"
+    with open("/proc/cpuinfo") as info:
+        for line in info:
+            if line.startswith("model name"):
+                cpu = line.partition(":")[2].strip()
+                break
+    commit = first_line("git", "describe", "--always", "--dirty")
+    versions = [first_line("nginx", "-v").removeprefix("nginx version: "), first_line("openssl", "version").partition(" (")[0],
+                f"node {first_line('node', '--version')}", first_line("haproxy", "-v").removesuffix(" - https://haproxy.org/")]
+    return (f"{cpu}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, Linux {host.release()}, commit {commit}, "
+            f"{', '.join(versions)}, {time.strftime('%Y-%m-%d')}")
 
 
 def fill(template, values):
@@ -101,12 +133,9 @@ class Child:
         return [pid, *map(int, children)]
 
     def cpu_seconds(self):
-        """User and system time of all its processes so far."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+        """User and system time of all threads of all its processes so far, by the clock that the kernel keeps for each process."""
+        # clock_getcpuclockid(3) makes the clock's number like this; /proc/PID/stat has the same time in steps of 10 ms.
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids())
 
     def peak_mib(self):
         """The largest resident size of each process since `forget_peak`, together."""
@@ -116,6 +145,10 @@ class Child:
                 if line.startswith("VmHWM:"):
                     total += int(line.split()[1])
         return total / 1024
+
+    def resident_mib(self):
+        """The resident size of all its processes now."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids()) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def forget_peak(self):
         for pid in self.pids():
@@ -140,7 +173,7 @@ class Child:
             if self.process.poll() is not None:
                 break
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
+                if s.connect_ex(("127.0.0.1", port)) == 0 and self.process.poll() is None:
                     return
             time.sleep(0.02)
         ended = self.process.poll()
