@@ -7,6 +7,8 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod door;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod head;
 pub(crate) mod headers;
 mod line;

@@ -8,6 +8,8 @@ mod commit;
 mod disk;
 mod entry;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod header;
 mod health;
 mod home;

@@ -19,6 +19,6 @@ pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
-pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
+pub(crate) use platform::{arrived_at, calls, close_all, platform, platform_with, stop, wait_until};
 pub(crate) use random::Random;
 pub(crate) use script::{Line, scripted, scripted_times, scripted_whole};
