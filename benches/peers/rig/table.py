@@ -72,3 +72,22 @@ def table(peers, results):
     verdicts = [cell for line in lines for cell in (line[4], line[10]) if cell]
     missed = sum(cell.endswith("missed") for cell in verdicts)
     return markdown(HEAD, lines) + f"\n\n{len(verdicts) - missed} of {len(verdicts)} targets met."
+
+
+def summary(peers, results):
+    """A line for each case: the references' CPU time, and their ratio to each of the others with its verdict."""
+    of_peer = {peer: reference(peer, peers) for peer in peers}
+    shown = sorted(peers, key=lambda p: [q.name for q in peers].index(of_peer[p]))
+    beside = {(line[0], line[1]): line for line in rows(peers, results)}
+    ours = "gateway" in results[next(iter(results))] and "nginx-lua" in results[next(iter(results))]
+    head = ["case", *(p.name if of_peer[p] == p.name else f"÷ {p.name}" for p in shown), *(["p99 ÷ nginx-lua"] if ours else [])]
+    lines = []
+    for case in results:
+        line = [case]
+        for peer in shown:
+            of = beside[case, peer.name]
+            line.append(of[2] if of_peer[peer] == peer.name else " ".join(cell for cell in (of[3], of[4]) if cell))
+        if ours:
+            line.append(" ".join(cell for cell in beside[case, "nginx-lua"][9:11] if cell))
+        lines.append(line)
+    return markdown(head, lines)
