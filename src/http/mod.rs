@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod door;
+pub(crate) mod drain;
 mod framing;
 pub(crate) mod head;
 pub(crate) mod headers;

@@ -48,4 +48,5 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod upgrade;
 mod upstream;

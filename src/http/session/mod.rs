@@ -4,6 +4,8 @@
 //! with its body in one write. pingora's session does the same with three header maps, which was a fifth of a small
 //! call. It keeps a connection only where the next request can be found on it, and never decides what is answered.
 
+pub(crate) mod handing;
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
 use std::time::Duration;
