@@ -4,10 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
+.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
+
+# Cargo's own tools, in these versions, below target.
+CARGO_TOOLS := cargo-deny@0.20.2 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
 # Values for checking the sample configurations, whose secrets are references to the environment.
 SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KEY=0123456789abcdef
@@ -16,6 +20,9 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
+	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
+	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
+	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"
 	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
@@ -24,7 +31,7 @@ help:
 	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
 	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
-	@echo "make bench-peers  the gateway beside nginx + Lua (release build; installs nginx)"
+	@echo "make bench-peers  the gateway beside nginx + Lua, Node, and nginx and HAProxy that only pass on (release build; installs them)"
 
 # cmake builds zlib-ng, which pingora brings.
 setup:
@@ -38,7 +45,22 @@ setup-test: setup
 	@python3 -c 'import requests' 2>/dev/null || /usr/bin/python3 -c 'import requests' 2>/dev/null || \
 	  $(MAKE) --no-print-directory install PACKAGES="python3 python3-requests"
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory install PACKAGES="chromium fonts-dejavu-core"
+	@{ command -v strace && command -v adduser && command -v dpkg-shlibdeps && [ -d /etc/ssl/certs ]; } >/dev/null || \
+	  $(MAKE) --no-print-directory install PACKAGES="strace adduser ca-certificates dpkg-dev"
+	@command -v systemd-analyze >/dev/null || $(MAKE) --no-print-directory install PACKAGES="systemd"
 	@command -v promtool >/dev/null || [ -x $(TOOLS)/usr/bin/promtool ] || $(MAKE) --no-print-directory tools
+	@$(MAKE) --no-print-directory cargo-tools
+
+# They run for seconds, so they are built without optimisation: a minute for each, where a release build takes five.
+.PHONY: cargo-tools
+cargo-tools:
+	@for tool in $(CARGO_TOOLS); do \
+	  grep -qs "^\"$${tool/@/ } " $(TOOLS)/.crates.toml && continue; \
+	  echo "== building $$tool into $(TOOLS)"; \
+	  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    cargo install --quiet --locked --root $(TOOLS) --target-dir $(TOOLS)/build $$tool; \
+	done; rm -rf $(TOOLS)/build
 
 # Prometheus and its tool, unpacked and not installed: its package would start a service.
 .PHONY: tools
@@ -63,12 +85,35 @@ demo: setup
 
 test: setup-test
 	cargo fmt --check
+	cargo deny --locked --all-features check bans licenses sources
+	@$(MAKE) --no-print-directory advisories UNREACHABLE=told
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --all-features
 	cargo build --locked --bin airudder-gateway --all-features
 	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
 	cargo test --locked --all-features
+
+# Whether a crate that we use is known to be unsafe. A database that cannot be reached is a failure, because then nothing
+# is known; `make test` only tells it (UNREACHABLE=told), because it runs without a network, too.
+DENY_CONFIG ?= deny.toml
+advisories: cargo-tools
+	@if GIT_TERMINAL_PROMPT=0 timeout 120 cargo deny --config $(DENY_CONFIG) fetch db 2>/dev/null; then \
+	  cargo deny --locked --all-features --config $(DENY_CONFIG) check advisories; \
+	else \
+	  echo "advisories: NOT CHECKED, the database of deny.toml cannot be reached from here"; \
+	  [ "$(UNREACHABLE)" = told ]; \
+	fi
+
+sbom: cargo-tools
+	@packaging/sbom
+
+# What nobody could look up is not handed to others: UNREACHABLE=told builds it all the same, and says so.
+package: setup cargo-tools
+	@$(MAKE) --no-print-directory advisories
+	cargo build --locked --release --bin airudder-gateway
+	@packaging/sbom
+	cargo deb --locked --no-build --strip --output target/debian/
 
 # The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs.
 test-crash: setup-test

@@ -123,8 +123,12 @@ impl Surroundings<'_> {
         Ok(bytes)
     }
 
-    /// Warns when others than its owner may open a file that holds a secret.
+    /// Warns when others than its owner may open a file that holds a secret. A credential of systemd is for the service
+    /// alone, whatever its mode says: where it is given by an access list, the group's bits show the list's mask.
     pub(super) fn warn_of_readers<T>(&mut self, given: &Given<T>, path: &Path) {
+        if (self.env)("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(Path::new(&folder))) {
+            return;
+        }
         let Ok(metadata) = path.metadata() else { return };
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {

@@ -35,6 +35,7 @@ mod methods;
 mod observe;
 mod operate;
 mod outcomes;
+mod package;
 mod programs;
 mod queries;
 mod reload;

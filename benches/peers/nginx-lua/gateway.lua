@@ -14,13 +14,13 @@ local NO_TEXTS = {}
 
 local gateway = {}
 
-function gateway.init(host, port, base64)
+function gateway.init(host, port, base64, name)
     local function need(name)
         return assert(os.getenv(name), "the variable " .. name .. " is missing")
     end
     envelope.init(need "PEER_AES_KEY", base64)
-    platform.init(host, port)
-    token.init(host, port, need "PEER_APP_KEY", need "PEER_APP_SECRET")
+    platform.init(host, port, name)
+    token.init(host, port, name, need "PEER_APP_KEY", need "PEER_APP_SECRET")
 end
 
 local function refuse(status, reason)

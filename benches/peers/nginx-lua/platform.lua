@@ -8,10 +8,11 @@ local tcp = ngx.socket.tcp
 
 local platform = {}
 
-local host, port, authority
-function platform.init(to_host, to_port)
-    host, port = to_host, to_port
-    authority = host .. ":" .. port
+local host, port, authority, tls_name
+-- With `name`: over TLS, verified against that name and the authority in nginx.conf.
+function platform.init(to_host, to_port, name)
+    host, port, tls_name = to_host, to_port, name
+    authority = (name or host) .. ":" .. port
 end
 
 -- Timeouts and the pool's size are in nginx.conf: setting them on each socket costs a call each.
@@ -20,6 +21,12 @@ function platform.connect()
     local ok, err = sock:connect(host, port)
     if not ok then
         return nil, "connect: " .. err
+    end
+    if tls_name and sock:getreusedtimes() == 0 then
+        ok, err = sock:sslhandshake(false, tls_name, true)
+        if not ok then
+            return nil, "TLS: " .. err
+        end
     end
     return sock
 end

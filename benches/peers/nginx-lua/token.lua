@@ -5,11 +5,11 @@ local token = { text = nil, generation = 0 }
 
 local LIFE = 24 * 3600
 
-local host, port, login_head, login_body
-function token.init(to_host, to_port, app_key, app_secret)
-    host, port = to_host, to_port
+local host, port, tls_name, login_head, login_body
+function token.init(to_host, to_port, name, app_key, app_secret)
+    host, port, tls_name = to_host, to_port, name
     login_body = '{"APPKey":"' .. app_key .. '","APPSecret":"' .. app_secret .. '"}'
-    login_head = "POST /service/cloud/auth HTTP/1.1\r\nHost: " .. host .. ":" .. port
+    login_head = "POST /service/cloud/auth HTTP/1.1\r\nHost: " .. (name or host) .. ":" .. port
         .. "\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " .. #login_body .. "\r\n\r\n"
 end
 
@@ -17,6 +17,9 @@ local function login()
     local sock = ngx.socket.tcp()
     sock:settimeouts(5000, 5000, 30000)
     local ok, err = sock:connect(host, port)
+    if ok and tls_name then
+        ok, err = sock:sslhandshake(false, tls_name, true)
+    end
     if not ok then
         return nil, err
     end

@@ -3,10 +3,11 @@
 import base64
 import http.client
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from . import machine, scheme
+from . import machine, scheme, tls
 
 AUTH = "/service/cloud/auth"
 OTHER_KEY = "another-key-here"
@@ -19,15 +20,31 @@ class CheckingPlatform(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, rng):
+    def __init__(self, rng, identity=None, sealed=True):
         super().__init__(("127.0.0.1", 0), Handler)
         self.rng = rng
-        self.tokens = []
+        self.sealed = sealed
+        # A peer that does not log in has this one.
+        self.tokens = [scheme.FIXED_TOKEN]
+        self.connections = 0
+        self.requests = 0
+        self.context = None
+        if identity:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(identity.cert, identity.key)
         self.expected = {}
         self.faults = []
         self.seen = {}
         self.revoke = False
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections += 1
+        if self.context:
+            # The handshake is made by the connection's own thread, with its first read.
+            connection = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def handle_error(self, request, client_address):
         pass
@@ -50,15 +67,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
+        self.server.requests += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
         path, _, query = self.path.partition("?")
         if path == AUTH:
             return self.login(body)
-        if query:
+        if query and self.server.sealed:
             self.server.faults.append(f"{path}: a query arrived with a POST")
         return self.exchange(path, body)
 
     def do_GET(self):
+        self.server.requests += 1
         path, _, query = self.path.partition("?")
         return self.exchange(path, query.encode())
 
@@ -87,12 +106,17 @@ class Handler(BaseHTTPRequestHandler):
         wrong = []
         if authorizations != [f"Token {server.tokens[-1]}"]:
             wrong.append("Authorization is not the token")
-        if self.headers.get_all("Is-Encrypted") != ["1"]:
-            wrong.append("Is-Encrypted is not 1")
-        if self.headers.get_all("Signed") != [scheme.signed(plain)]:
-            wrong.append("Signed is not the digest of the plaintext")
-        if text != scheme.seal(plain):
-            wrong.append("the ciphertext is not the plaintext's")
+        if self.headers["X-Gateway-Key"]:
+            wrong.append("the program's key reached the platform")
+        if server.sealed:
+            if self.headers.get_all("Is-Encrypted") != ["1"]:
+                wrong.append("Is-Encrypted is not 1")
+            if self.headers.get_all("Signed") != [scheme.signed(plain)]:
+                wrong.append("Signed is not the digest of the plaintext")
+            if text != scheme.seal(plain):
+                wrong.append("the ciphertext is not the plaintext's")
+        elif text != plain:
+            wrong.append("what arrived is not what was sent")
         server.faults += [f"{path}: {fault}" for fault in wrong]
         self.answer(status, answer, headers)
 
@@ -100,7 +124,9 @@ class Handler(BaseHTTPRequestHandler):
 def ask(port, method, target, body=None, timeout=20):
     """One call through a peer: status, headers, body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    headers = {"Content-Type": "application/json"} if body is not None else {}
+    headers = {"X-Gateway-Key": scheme.PROGRAM_KEY}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
     connection.request(method, target, body=body, headers=headers)
     answer = connection.getresponse()
     content = answer.read()
@@ -124,18 +150,21 @@ def expect_plain(name, peer, got, plain):
         raise machine.Trouble(f"{peer.name}: {name}: the opened answer still says that it is sealed")
 
 
-def check(peer, cpu_set, rng):
-    """Starts the peer against the checking platform and puts every case to it. Gives how many calls were checked."""
-    platform = CheckingPlatform(rng)
+def check(peer, cpu_set, rng, identity=None):
+    """Starts the peer against the checking platform (with an `identity` over TLS) and puts every case to it.
+
+    Gives how many calls were checked.
+    """
+    platform = CheckingPlatform(rng, identity, peer.sealed)
     port = machine.free_port()
-    child = peer.start(port, platform.server_address[1], cpu_set)
+    child = peer.start(port, tls.Upstream(platform.server_address[1], identity and identity.ca), cpu_set)
     calls = 0
 
-    def put(name, method, plain, answer_plain, answer, extra=""):
+    def put(name, method, plain, answer_plain, answered, extra=""):
         nonlocal calls
         calls += 1
         path = f"/service/cloud/bench/check-{calls}{extra}"
-        platform.expected[path] = (plain, answer)
+        platform.expected[path] = (plain, answered)
         try:
             if method == "GET":
                 got = ask(port, "GET", f"{path}?{plain.decode()}")
@@ -153,18 +182,22 @@ def check(peer, cpu_set, rng):
         elif 200 <= got[0] < 300 and (peer.refuses or got[2]):
             raise machine.Trouble(f"{peer.name}: {name}: an answer that does not open came through as {got[0]}")
 
+    def answer(plain):
+        return sealed_answer(plain, extra_block=rng.random() < 0.5) if peer.sealed else (200, plain, [])
+
     try:
         await_token(port, platform)
         sizes = SIZES + [rng.randrange(1, 200_000) for _ in range(12)]
         for size in sizes:
             plain = scheme.random_json(size, rng)
             back = scheme.random_json(sizes[rng.randrange(len(sizes))], rng)
-            put(f"POST of {size} bytes, answer of {len(back)}", "POST", plain, back,
-                sealed_answer(back, extra_block=rng.random() < 0.5))
+            put(f"POST of {size} bytes, answer of {len(back)}", "POST", plain, back, answer(back))
         for size in (1, 15, 16, 17, 100, 1000):
             query = b"TaskID=" + bytes(rng.choice(b"0123456789abcdef") for _ in range(size))
             back = scheme.random_json(sizes[rng.randrange(len(sizes))], rng)
-            put(f"GET with a query of {len(query)} bytes", "GET", query, back, sealed_answer(back))
+            put(f"GET with a query of {len(query)} bytes", "GET", query, back, answer(back))
+        if not peer.sealed:
+            return calls
         for size in (100, 300_000):
             plain, back = scheme.random_json(500, rng), scheme.random_json(size, rng)
             put(f"a wrong Signed over {size} bytes", "POST", plain, None, sealed_answer(back, signed="0" * 64))
@@ -190,11 +223,35 @@ def check(peer, cpu_set, rng):
         platform.server_close()
 
 
+def check_strangers(peer, cpu_set, rng, known):
+    """A platform whose certificate is of another authority, or for another name, gets no request from the peer."""
+    other = tls.identity("stranger")
+    for why, shown in (("of another authority", other), ("for another name", tls.identity("misnamed", "example.org"))):
+        platform = CheckingPlatform(rng, shown, peer.sealed)
+        port = machine.free_port()
+        trusted = known.ca if shown is other else shown.ca
+        child = peer.start(port, tls.Upstream(platform.server_address[1], trusted), cpu_set)
+        try:
+            for _ in range(3):
+                try:
+                    status = ask(port, "POST", "/service/cloud/bench/stranger", b"{}")[0]
+                except (OSError, http.client.HTTPException):
+                    status = 0
+                if platform.requests or 200 <= status < 500:
+                    raise machine.Trouble(f"{peer.name}: it spoke to a platform whose certificate is {why} (status {status})")
+            if not platform.connections:
+                raise machine.Trouble(f"{peer.name}: it never tried a platform whose certificate is {why}")
+        finally:
+            child.stop()
+            platform.shutdown()
+            platform.server_close()
+
+
 def await_token(port, platform):
     """Waits until a call passes: a peer may still be logging in."""
     plain = b'{"ready":true}'
     path = "/service/cloud/bench/ready"
-    platform.expected[path] = (plain, sealed_answer(b"{}"))
+    platform.expected[path] = (plain, sealed_answer(b"{}") if platform.sealed else (200, b"{}", []))
     await_answer(port, "POST", path, plain)
 
 

@@ -5,6 +5,7 @@ Ends only processes that it started, by their id, and takes its directory away a
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -40,10 +41,16 @@ def cpus():
 
 
 def free_port():
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of loopback that was free a moment ago, below those that the kernel gives away by itself."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10_000, first - 5_000), first)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def need(program):
@@ -140,7 +147,7 @@ class Child:
             if self.process.poll() is not None:
                 break
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
+                if s.connect_ex(("127.0.0.1", port)) == 0 and self.process.poll() is None:
                     return
             time.sleep(0.02)
         ended = self.process.poll()

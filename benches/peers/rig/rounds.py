@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from . import check, machine, scheme
-from .platform import PATH
+from .platform import PATH, PLAIN
 
 CONNECTIONS = 32
 
@@ -19,17 +19,22 @@ class Case:
     method: str
     sent: int
     answer: str
+    secure: bool = False
 
 
 SIZES = {"1k": 1024, "16k": 16 * 1024, "1m": 1 << 20}
+KINDS = [
+    ("POST 1 KiB", "POST", 1024, "1k"),
+    ("POST 16 KiB", "POST", 16 * 1024, "1k"),
+    ("POST 1 MiB", "POST", 1 << 20, "1k"),
+    ("GET 1 KiB", "GET", 64, "1k"),
+    ("GET 16 KiB", "GET", 64, "16k"),
+    ("GET 1 MiB", "GET", 64, "1m"),
+]
 CASES = [
-    Case("POST 1 KiB", "POST", 1024, "1k"),
-    Case("POST 16 KiB", "POST", 16 * 1024, "1k"),
+    *(Case(*kind) for kind in KINDS),
     Case("POST 16 KiB both ways", "POST", 16 * 1024, "16k"),
-    Case("POST 1 MiB", "POST", 1 << 20, "1k"),
-    Case("GET, answer 1 KiB", "GET", 64, "1k"),
-    Case("GET, answer 16 KiB", "GET", 64, "16k"),
-    Case("GET, answer 1 MiB", "GET", 64, "1m"),
+    *(Case(name + " over TLS", *rest, secure=True) for name, *rest in KINDS),
 ]
 
 
@@ -41,6 +46,7 @@ class Round:
     rate: float
     p50: float
     p99: float
+    p999: float
 
 
 @dataclass(frozen=True)
@@ -61,25 +67,29 @@ class Load:
         self.case = case
         self.cpu_set = cpu_set
         self.plain = platform.plain[case.answer]
-        self.target = PATH + case.answer
+        self.query = ""
         self.body, self.file = None, "-"
         self.dir = machine.fresh_dir("load")
         if case.method == "GET":
-            self.target += "?TaskID=" + rng.randbytes((case.sent - 7) // 2 + 1).hex()[:case.sent - 7]
+            self.query = "?TaskID=" + rng.randbytes((case.sent - 7) // 2 + 1).hex()[:case.sent - 7]
         else:
             self.body = scheme.random_json(case.sent, rng)
             path = self.dir / "body"
             path.write_bytes(self.body)
             self.file = str(path)
 
+    def target(self, peer):
+        return PATH + ("" if peer.sealed else PLAIN) + self.case.answer + self.query
+
     def verify(self, peer, port):
         """One call through the timed instance gives exactly the plaintext."""
-        check.expect_plain(self.case.name, peer, check.ask(port, self.case.method, self.target, self.body), self.plain)
+        got = check.ask(port, self.case.method, self.target(peer), self.body)
+        check.expect_plain(self.case.name, peer, got, self.plain)
 
     def run(self, peer, child, port, seconds):
         argv = [machine.need("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s",
-                "-s", str(machine.HERE / "load.lua"), f"http://127.0.0.1:{port}{self.target}", "--",
-                self.case.method, self.file]
+                "-s", str(machine.HERE / "load.lua"), f"http://127.0.0.1:{port}{self.target(peer)}", "--",
+                self.case.method, self.file, scheme.PROGRAM_KEY]
         before = child.cpu_seconds()
         wrk = machine.Child("wrk", argv, self.dir, self.cpu_set, {})
         try:
@@ -103,7 +113,8 @@ class Load:
             raise machine.Trouble(f"{peer.name}: {self.case.name}: no call ended in {seconds} s: take longer rounds")
         wrk.trim_logs()
         child.trim_logs()
-        return Round(1e6 * spent / told["calls"], 1e6 * told["calls"] / told["micros"], told["p50"], told["p99"])
+        return Round(1e6 * spent / told["calls"], 1e6 * told["calls"] / told["micros"], told["p50"], told["p99"],
+                     told["p999"])
 
 
 def time_case(case, started, platform, load_cpus, rng, rounds, seconds, warm_up):
@@ -124,9 +135,3 @@ def time_case(case, started, platform, load_cpus, rng, rounds, seconds, warm_up)
         load.verify(peer, port)
         results[peer.name] = Result(kept[peer.name], child.peak_mib())
     return results
-
-
-def ratios(first, second, field):
-    """Median, least and greatest of first ÷ second, round by round."""
-    each = [getattr(a, field) / getattr(b, field) for a, b in zip(first.rounds, second.rounds)]
-    return median(each), min(each), max(each)

@@ -8,7 +8,12 @@ AES_KEY = "airudderredduria"
 APP_KEY = "bench-app-key"
 APP_SECRET = "bench-app-secret"
 
-SECRETS = {"PEER_AES_KEY": AES_KEY, "PEER_APP_KEY": APP_KEY, "PEER_APP_SECRET": APP_SECRET}
+# What the calling program shows; a peer that knows no programs takes it away.
+PROGRAM_KEY = "bench-program-key-0001"
+# The token of peers that do not log in.
+FIXED_TOKEN = base64.b64encode(b"a token that stands in a configuration, as long as others").decode()
+
+SECRETS = {"PEER_AES_KEY": AES_KEY, "PEER_APP_KEY": APP_KEY, "PEER_APP_SECRET": APP_SECRET, "PEER_PROGRAM_KEY": PROGRAM_KEY}
 
 
 def aes(data, direction, key=AES_KEY):
@@ -36,8 +41,8 @@ def open_text(text):
 
 
 def random_json(size, rng):
-    """JSON of exactly `size` bytes that looks like the platform's envelope, with names, numbers and text."""
-    head, tail = b'{"data":{"rows":["', b'"]},"status":"OK","code":200}'
+    """JSON of exactly `size` bytes that looks like the platform's envelope: the id of a task, names, numbers and text."""
+    head, tail = b'{"data":{"taskId":"%032x","rows":["' % rng.getrandbits(128), b'"]},"status":"OK","code":200}'
     room = size - len(head) - len(tail)
     if room < 0:
         return bytes(rng.choice(b"0123456789") for _ in range(size))

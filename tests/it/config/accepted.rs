@@ -121,6 +121,12 @@ fn files_are_looked_for_where_the_configuration_stands() {
                       with chmod 600";
         assert_eq!(config.warnings, if good == "open" { vec![others] } else { vec![] }, "{good}");
     }
+    // Where systemd says that it put them, they are for the service alone.
+    for (folder, warnings) in [(dir.clone(), 0), (dir.join("other"), 1)] {
+        let env = |name: &str| if name == "CREDENTIALS_DIRECTORY" { Some(folder.clone().into()) } else { env(name) };
+        let config = Config::parse(&format!("{ACCOUNT}{}\n[outbound]\n", key("open")), &dir, env).expect("accepted");
+        assert_eq!(config.warnings.len(), warnings, "{folder:?}");
+    }
     let trusted = parse("ca = \"ca.pem\"").expect("a certificate").accounts[0].ca.clone();
     assert_eq!(trusted.as_ref().map(Authorities::path), Some(&*dir.join("ca.pem")));
     let refused = |line: &str, sentence: &str| {

@@ -103,13 +103,7 @@ impl Setup {
         if let Some(pem) = ca_pem {
             std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
         }
-        let mut command = self.command("run", &folder, &text);
-        let mut child = command.spawn().expect("the gateway starts");
-        let output = Output::default();
-        output.follow(child.stdout.take().expect("its output is ours"));
-        output.follow(child.stderr.take().expect("its errors are ours"));
-        let (outbound, admin, inbound) = output.listening();
-        Gateway { outbound, admin, inbound, child, output, folder }
+        Gateway::of(self.command("run", &folder, &text), folder)
     }
 
     /// The program with this configuration, in an environment of its own.
@@ -222,6 +216,16 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// What a command becomes that runs the gateway with a configuration of `folder`, once it listens.
+    pub(crate) fn of(mut command: Command, folder: Folder) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway starts");
+        let output = Output::default();
+        output.follow(child.stdout.take().expect("its output is ours"));
+        output.follow(child.stderr.take().expect("its errors are ours"));
+        let (outbound, admin, inbound) = output.listening();
+        Self { outbound, admin, inbound, child, output, folder }
+    }
+
     /// A new connection of a program.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.outbound)

@@ -1,4 +1,4 @@
-//! Prometheus and its tool, which `make setup-test` puts below `target/tools` when the system has none.
+//! Prometheus and its tool, and cargo's own ones, which `make setup-test` puts below `target/tools`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,14 @@ pub(crate) fn tool(name: &str) -> Command {
     let works = Command::new(&found).arg("--version").output().is_ok_and(|done| done.status.success());
     assert!(works, "{name} is missing: run `make setup-test`");
     Command::new(found)
+}
+
+/// A program of the project, or `cargo`, that finds cargo's tools.
+pub(crate) fn with_cargo_tools(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("bin");
+    let mut command = Command::new("sh");
+    command.args(["-c", "PATH=\"$0:$PATH\" exec \"$@\""]).arg(own).arg(program).current_dir(of_project(""));
+    command
 }
 
 /// A file of the project.
