@@ -17,8 +17,8 @@ use tokio::sync::{Notify, mpsc};
 
 use super::pair::{Packet, Pair};
 use super::{Bound, FORMAT, Message, place_of};
+use crate::app::StartError;
 use crate::app::accounts::FAMILIES;
-use crate::app::{StartError, notify};
 use crate::clock;
 use crate::config;
 use crate::http::drain::{Arrival, Drain};
@@ -172,7 +172,6 @@ impl Successor {
         self.drain.serve();
         self.metrics.upgraded("ok");
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "this process has taken over");
-        notify::ready();
         let opening = self.open_inbox();
         // From here on there is no way back: whatever becomes of the old process, this one serves.
         loop {
