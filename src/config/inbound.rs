@@ -21,7 +21,7 @@ pub struct Inbound {
     pub threads: Threads,
     /// `None`: plain HTTP, behind something that ends TLS.
     pub tls: Option<Identity>,
-    /// From the first byte of a request to the end of its header. Also how long a new connection may stay silent.
+    /// From the first byte of a request to the end of its header. Of the first one it begins with the connection.
     pub header_timeout: Duration,
     /// From the end of the header to the end of the body.
     pub body_timeout: Duration,

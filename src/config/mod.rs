@@ -112,9 +112,9 @@ pub struct Outbound {
     pub listen: SocketAddr,
     /// Worker threads; each connection stays on one.
     pub threads: Threads,
-    /// From the first byte of a request to the end of its header. Also how long a new connection may stay silent.
+    /// From the first byte of a request to the end of its header. Of the first one it begins with the connection.
     pub header_timeout: Duration,
-    /// Longest silence while a request body arrives.
+    /// Longest silence while a request body arrives. `http::pace` bounds all silences together.
     pub body_timeout: Duration,
     /// How long an idle keep-alive connection of a program stays open.
     pub keepalive_timeout: Duration,

@@ -6,11 +6,14 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Buf;
 use http::StatusCode;
+use memchr::memchr;
 
 use super::framing::{BadFraming, Framing, Next};
+use super::pace::{self, Pace};
 use super::wire::Wire;
 
 /// Most fields and bytes of an answer's head.
@@ -28,6 +31,7 @@ pub(crate) struct Answer {
     framing: Framing,
     /// Bytes of the wire's buffer that the last piece consists of.
     given: usize,
+    pace: Pace,
     keeps_alive: bool,
 }
 
@@ -44,38 +48,52 @@ pub(crate) struct Head {
 pub(crate) enum SendCause {
     /// The platform closed the connection.
     Closed,
-    /// Silence for longer than the read timeout, or a write that did not finish.
+    /// Silence for longer than the read timeout, a head that was not whole by then, a body that trickles, or a write that
+    /// did not finish.
     Timeout,
     /// What came back is not HTTP/1.x.
     Malformed,
 }
 
 impl Answer {
-    /// Reads the head of the final answer; interim ones (1xx) are skipped. `bodyless` says that the request
-    /// was HEAD; `spent` that the connection must not be used again.
+    /// Reads the head of the final answer; interim ones (1xx) are skipped. All of that has `allowed`, and so has each
+    /// silence of the body. `bodyless` says that the request was HEAD; `spent` that the connection must not be used again.
     ///
     /// # Errors
-    /// The connection ended, was silent for too long, or brought something that is not an answer.
-    pub(crate) async fn read(mut wire: Box<Wire>, bodyless: bool, spent: bool) -> Result<Self, SendCause> {
+    /// The connection ended, the head was not whole in time, or it brought something that is not an answer.
+    pub(crate) async fn read(
+        mut wire: Box<Wire>,
+        allowed: Duration,
+        bodyless: bool,
+        spent: bool,
+    ) -> Result<Self, SendCause> {
+        wire.allow_silence(None);
+        // Bytes of interim answers, and those of the present one that hold no line end that was not looked at.
+        let (mut interim, mut searched) = (0, 0);
         loop {
-            let Some(head) = Head::parse(wire.ahead())? else {
-                if wire.ahead().len() > MAX_HEAD {
+            let Some((head, http11)) = Head::look(wire.ahead(), &mut searched)? else {
+                if interim + wire.ahead().len() > MAX_HEAD {
                     return Err(SendCause::Malformed);
                 }
+                wire.allow_next(allowed.saturating_sub(wire.waited()));
                 fill(&mut wire).await?;
                 continue;
             };
-            let (head, http11) = head;
             wire.ahead().advance(head.bytes.len());
             match head.status.as_u16() {
                 // Nobody asked to switch protocols.
                 101 => return Err(SendCause::Malformed),
-                100..=199 => continue,
+                100..=199 => {
+                    (interim, searched) = (interim + head.bytes.len(), 0);
+                    continue;
+                }
                 _ => {}
             }
+            wire.allow_silence(None);
             let (framing, certain) = head.framing(bodyless, http11)?;
             let keeps_alive = !spent && certain && framing != Framing::UntilClose && head.keeps_alive(http11);
-            return Ok(Self { wire, head, framing, given: 0, keeps_alive });
+            let pace = Pace::new(allowed, pace::OF_ANSWER * allowed);
+            return Ok(Self { wire, head, framing, given: 0, pace, keeps_alive });
         }
     }
 
@@ -104,11 +122,13 @@ impl Answer {
             match self.framing.next(self.wire.ahead())? {
                 Next::Data(ready) => {
                     self.given = ready;
+                    self.pace.note(ready);
                     return Ok(Some(&self.wire.ahead()[..ready]));
                 }
                 Next::End => return Ok(None),
                 Next::More => {}
             }
+            self.wire.allow_next(self.pace.allowed(self.wire.waited()));
             match fill(&mut self.wire).await {
                 Ok(()) => {}
                 Err(SendCause::Closed) if self.framing == Framing::UntilClose => {
@@ -146,6 +166,18 @@ async fn fill(wire: &mut Wire) -> Result<(), SendCause> {
 }
 
 impl Head {
+    /// As [`Head::parse`], but that bytes which come one by one are not parsed again and again: only a line's end can be the
+    /// head's. `searched` of them held none.
+    fn look(bytes: &[u8], searched: &mut usize) -> Result<Option<(Self, bool)>, SendCause> {
+        // What begins otherwise is no answer, and may never end a line.
+        if bytes.first().is_some_and(|&byte| byte != b'H') {
+            return Err(SendCause::Malformed);
+        }
+        let ends = memchr(b'\n', &bytes[*searched..]).is_some();
+        *searched = bytes.len();
+        if ends { Self::parse(bytes) } else { Ok(None) }
+    }
+
     /// A whole head at the start of `bytes`, and whether it says HTTP/1.1; `None` when more has to come.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, bool)>, SendCause> {
         if bytes.is_empty() {
@@ -263,100 +295,4 @@ impl From<BadFraming> for SendCause {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    /// Status, body, and whether the connection can be used again; in fragments of every size.
-    async fn check(sent: &str, bodyless: bool, expected: Result<(u16, &str, bool), SendCause>) {
-        for fragment in [1, 2, 3, 7, sent.len().max(1)] {
-            let (near, mut far) = tokio::io::duplex(fragment);
-            let bytes = sent.as_bytes().to_vec();
-            let platform = async move {
-                let _ = far.write_all(&bytes).await;
-            };
-            let program = async {
-                let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), bodyless, false).await?;
-                let mut body = Vec::new();
-                while let Some(piece) = answer.piece().await? {
-                    assert!(!piece.is_empty());
-                    body.extend_from_slice(piece);
-                }
-                let status = answer.head().status().as_u16();
-                Ok((status, String::from_utf8(body).expect("text"), answer.into_reusable().is_some()))
-            };
-            let ((), read) = tokio::join!(platform, program);
-            let expected = expected.map(|(status, body, reusable)| (status, body.to_owned(), reusable));
-            assert_eq!(read, expected, "{sent:?} in fragments of {fragment}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_ends_where_its_framing_says() {
-        let ok = "HTTP/1.1 200 OK\r\n";
-        for (rest, body, reusable) in [
-            ("Content-Length: 5\r\n\r\nhello", "hello", true),
-            ("content-length: 0\r\n\r\n", "", true),
-            ("Content-Length: 5, 5\r\n\r\nhello", "hello", true),
-            ("Content-Length: 5\r\nConnection: close\r\n\r\nhello", "hello", false),
-            ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello", true),
-            ("Transfer-Encoding: Chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: x\r\n\r\n", "hello", true),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello", false),
-            ("\r\nhello", "hello", false),
-        ] {
-            check(&format!("{ok}{rest}"), false, Ok((200, body, reusable))).await;
-        }
-        check("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", false, Ok((200, "hi", false))).await;
-        check("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi", false, Ok((200, "hi", true)))
-            .await;
-    }
-
-    #[tokio::test]
-    async fn some_answers_have_no_body_whatever_they_declare() {
-        check("HTTP/1.1 204 No Content\r\n\r\n", false, Ok((204, "", true))).await;
-        check("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", false, Ok((204, "", false))).await;
-        check("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false, Ok((304, "", true))).await;
-        check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, Ok((200, "", true))).await;
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_says_more_than_it_announced_is_not_used_again() {
-        let (near, mut far) = tokio::io::duplex(1024);
-        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more").await.expect("sent");
-        let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), false, false).await.expect("an answer");
-        assert_eq!(answer.piece().await, Ok(Some(&b"hi"[..])));
-        assert_eq!(answer.piece().await, Ok(None));
-        assert!(answer.into_reusable().is_none());
-    }
-
-    #[tokio::test]
-    async fn interim_answers_are_skipped() {
-        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-        check(&format!("{interim}HTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\nx"), false, Ok((201, "x", true)))
-            .await;
-    }
-
-    #[tokio::test]
-    async fn what_ends_early_or_can_be_read_in_two_ways_is_an_error() {
-        for (sent, cause) in [
-            ("", SendCause::Closed),
-            ("HTTP/1.1 200 OK\r\nContent-Le", SendCause::Closed),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", SendCause::Closed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", SendCause::Closed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", SendCause::Closed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n\r\n\r\n", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", SendCause::Malformed),
-            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", SendCause::Malformed),
-            ("HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n", SendCause::Malformed),
-            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", SendCause::Malformed),
-            ("SSH-2.0-OpenSSH\r\n", SendCause::Malformed),
-        ] {
-            check(sent, false, Err(cause)).await;
-        }
-    }
-}
+mod tests;

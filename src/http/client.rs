@@ -320,8 +320,8 @@ impl Sending {
         let Self { mut wire, timeouts, bodyless, refused_more, .. } = self;
         let left = wire.written() > 0;
         let gave_up = refused_more && wire.ahead().is_empty();
-        wire.allow_silence(Some(if gave_up { EARLY_ANSWER } else { timeouts.read }));
-        Answer::read(wire, bodyless, refused_more).await.map_err(|cause| SendError { left, cause })
+        let allowed = if gave_up { EARLY_ANSWER } else { timeouts.read };
+        Answer::read(wire, allowed, bodyless, refused_more).await.map_err(|cause| SendError { left, cause })
     }
 
     /// Writes all of it, and at once as far as the connection takes it.

@@ -4,6 +4,8 @@
 //! readers could take for two things is an error: a line that ends in LF alone, a control character in a chunk's
 //! extension, anything but a line end behind a chunk. It never reads, and never decides which framing a message has.
 
+use std::io::Write;
+
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
 
@@ -100,8 +102,10 @@ impl Framing {
                     let Some((line, end)) = line(ahead, *left)? else { return Ok(Next::More) };
                     if line.is_empty() {
                         *self = Self::Done;
-                    } else {
+                    } else if is_field(line) {
                         *left -= end;
+                    } else {
+                        return Err(BadFraming);
                     }
                     ahead.advance(end);
                 }
@@ -129,6 +133,13 @@ fn line(ahead: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, BadFraming
     Ok(Some((line, at + 1)))
 }
 
+/// Whether it may be a trailer: a name of RFC 9110 section 5.6.2 and a colon. Without them it may be where somebody else sees
+/// the next message begin.
+fn is_field(line: &[u8]) -> bool {
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    memchr(b':', line).is_some_and(|colon| colon > 0 && line[..colon].iter().all(is_of_name))
+}
+
 /// `1a`, `1a;name=value`: up to 16 hexadecimal digits, and an extension that nobody needs.
 fn size(line: &[u8]) -> Result<u64, BadFraming> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -139,6 +150,15 @@ fn size(line: &[u8]) -> Result<u64, BadFraming> {
     }
     let digit = |byte: u8| u64::from(char::from(byte).to_digit(16).unwrap_or(0));
     Ok(size.iter().fold(0, |size, &byte| size << 4 | digit(byte)))
+}
+
+/// The line before a chunk of so many bytes: `1a` and a line end.
+pub(super) fn size_line(line: &mut [u8; 18], number: usize) -> &[u8] {
+    let mut rest = &mut line[..];
+    // 16 digits and a line end always fit.
+    let _ = write!(rest, "{number:x}\r\n");
+    let left = rest.len();
+    &line[..18 - left]
 }
 
 #[cfg(test)]
@@ -210,6 +230,10 @@ mod tests {
             "0\r\nX: y\n\r\n",
             "0\r\n\n",
             "0\r\nX: \0\r\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\n X: y\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\n: y\r\n\r\n",
             &format!("{trailers}\r\n"),
         ] {
             check(sent.as_bytes(), None);

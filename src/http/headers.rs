@@ -19,9 +19,16 @@ pub(crate) fn is(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && name.eq_ignore_ascii_case(known.as_bytes())
 }
 
-/// Whether a name is one of these.
+/// Whether a name is one of these, or what a server would take for it that makes a variable of each header: there
+/// `Content_Length` and `Content-Length` are one (CONTENT_LENGTH, RFC 3875 section 4.1.18), and the length of one could be
+/// read where the other was checked.
 fn is_any(name: &[u8], known: &[&str]) -> bool {
-    known.iter().any(|known| is(name, known))
+    known.iter().any(|known| is_spelt(name, known.as_bytes()))
+}
+
+fn is_spelt(name: &[u8], known: &[u8]) -> bool {
+    let same = |(&byte, &known): (&u8, &u8)| byte.eq_ignore_ascii_case(&known) || byte == b'_' && known == b'-';
+    name.len() == known.len() && name.iter().zip(known).all(same)
 }
 
 /// Whether a header belongs to one connection and must not be passed on (RFC 9110 section 7.6.1).
@@ -68,7 +75,7 @@ pub(crate) fn is_ours(name: &[u8]) -> bool {
 }
 
 fn begins(name: &[u8], prefix: &str) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    name.get(..prefix.len()).is_some_and(|start| is_spelt(start, prefix.as_bytes()))
 }
 
 /// A header that may stand once stands there again.
@@ -128,6 +135,7 @@ mod tests {
             "Proxy-Authorization",
             "Proxy-Authentication-Info",
             "HTTP2-Settings",
+            "Transfer_Encoding",
         ] {
             assert!(ends_at_hop(name.as_bytes()), "{name}");
         }
@@ -147,12 +155,24 @@ mod tests {
             "tracestate",
             "baggage",
             "Idempotency-Key",
+            "Content_Length",
+            "Is_Encrypted",
+            "X_Gateway-Account",
+            "x_forwarded_for",
         ] {
             assert!(ends_at_gateway(name.as_bytes()), "{name}");
         }
-        for name in
-            ["content-type", "accept", "tenantid", "token", "user-agent", "range", "idempotency-keys", "x-gateway"]
-        {
+        for name in [
+            "content-type",
+            "accept",
+            "tenantid",
+            "token",
+            "user-agent",
+            "range",
+            "idempotency-keys",
+            "x-gateway",
+            "content length",
+        ] {
             assert!(!ends_at_hop(name.as_bytes()) && !ends_at_gateway(name.as_bytes()), "{name}");
         }
     }

@@ -1,8 +1,9 @@
 //! The accept loop: connections in, requests handed to an [`App`] one after another.
 //!
 //! The clock of a header starts at the first byte of a request and runs to the header's end, so a header that trickles
-//! ends. A connection that cannot carry another request closes in a way that lets its last answer arrive. An idle one
-//! closes when the gateway drains, or goes to the process that takes over. It never looks into a request.
+//! ends; of the first one it starts with the connection, so that neither TLS nor silence adds to it. A connection that
+//! cannot carry another request closes in a way that lets its last answer arrive. An idle one closes when the gateway
+//! drains, or goes to the process that takes over. It never looks into a request.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -24,6 +25,7 @@ use super::head::Request;
 use super::line::Line;
 use super::present::{Present, Rules};
 use super::session::{NoRequest, Session};
+use crate::clock;
 
 /// Connections that may wait to be accepted; the kernel has its own maximum. Beyond it a program's connect waits a
 /// second for its next try, and the usual 128 are soon full when programs start together.
@@ -152,13 +154,17 @@ impl<A: App> Service for Listener<A> {
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
+                        let first_by = clock::now() + rules.header_timeout;
                         let Some((line, place)) = opened(&door, visitor, ahead.is_some(), rules).await else { return };
                         drop(door);
                         let (session, silence) = match ahead {
                             Some(ahead) => {
                                 (Session::resumed(line, ahead, rules.write_timeout), rules.keepalive_timeout)
                             }
-                            None => (Session::new(line, rules.write_timeout), rules.header_timeout),
+                            None => {
+                                let session = Session::new(line, rules.write_timeout).first_by(first_by);
+                                (session, rules.header_timeout)
+                            }
                         };
                         let left = converse(&present, session, silence, peer, rules, &drain).await;
                         if let Some((stream, ahead)) = left {

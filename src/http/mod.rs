@@ -12,6 +12,7 @@ pub(crate) mod head;
 pub(crate) mod headers;
 mod line;
 pub(crate) mod listener;
+mod pace;
 mod patience;
 mod pool;
 pub(crate) mod present;

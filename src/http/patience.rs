@@ -33,14 +33,16 @@ pub(super) async fn within<T>(allowed: Duration, step: impl Future<Output = T>) 
 #[derive(Default)]
 pub(super) struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the present silence becomes too long; `None` while nothing is awaited.
-    deadline: Option<Instant>,
+    /// When the present silence began; `None` while nothing is awaited.
+    since: Option<Instant>,
+    /// The silences that are over, since they were last forgotten.
+    waited: Duration,
 }
 
 impl Patience {
     /// Ready when the present silence, which begins with the first call, has lasted for `allowed`.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, allowed: Duration) -> Poll<()> {
-        let deadline = *self.deadline.get_or_insert_with(|| clock::now() + allowed);
+        let deadline = *self.since.get_or_insert_with(clock::now) + allowed;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
@@ -55,9 +57,21 @@ impl Patience {
         }
     }
 
-    /// The silence is over.
+    /// The silence is over, if there was one.
     pub(super) fn heard(&mut self) {
-        self.deadline = None;
+        if let Some(since) = self.since.take() {
+            self.waited += clock::now().saturating_duration_since(since);
+        }
+    }
+
+    /// How long all silences were together.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// What follows has nothing to do with what was before.
+    pub(super) fn forget(&mut self) {
+        (self.since, self.waited) = (None, Duration::ZERO);
     }
 }
 
@@ -83,9 +97,12 @@ mod tests {
             advance(Duration::from_secs(9)).await;
             patience.heard();
         }
+        assert_eq!(patience.waited().as_secs(), 45);
         let begun = clock::now();
         poll_fn(|cx| patience.poll_over(cx, allowed)).await;
         assert_eq!((clock::now() - begun).as_secs(), 10);
+        patience.forget();
+        assert_eq!(patience.waited(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,8 +11,7 @@ use tokio::sync::watch;
 /// Deadlines and bounds of one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// From a request's first byte to its header's end; also how long a new connection may say nothing, and how long
-    /// TLS may take to begin.
+    /// From a request's first byte to its header's end; of the first one from the connection on, with TLS and silence.
     pub(crate) header_timeout: Duration,
     /// How long a connection may be idle between requests.
     pub(crate) keepalive_timeout: Duration,

@@ -123,7 +123,17 @@ impl Wire {
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`]; with `None` none does.
     pub(crate) fn allow_silence(&mut self, allowed: Option<Duration>) {
         self.allowed = allowed;
-        self.patience.heard();
+        self.patience.forget();
+    }
+
+    /// The same for the next read, as a part of what is waited for: see [`Wire::waited`].
+    pub(super) fn allow_next(&mut self, allowed: Duration) {
+        self.allowed = Some(allowed);
+    }
+
+    /// How long was waited since [`Wire::allow_silence`].
+    pub(super) fn waited(&self) -> Duration {
+        self.patience.waited()
     }
 
     /// Makes it ready for the next message on the same connection. What was read ahead stays.

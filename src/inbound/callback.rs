@@ -30,6 +30,10 @@ use crate::limit::Admitted;
 /// takes a tenth of a millisecond and more.
 const LARGE: usize = 128 * 1024;
 
+/// What a body of unknown length is given before any of it is there, in bytes: more than most callbacks have, and so little
+/// that all connections together cannot use up the memory by announcing bodies that they never send.
+const FIRST: usize = 8 * 1024;
+
 /// How a callback ends: its answer, and when that may leave.
 pub(super) struct Ended {
     pub(super) answer: Answer,
@@ -174,7 +178,7 @@ async fn collect(inbound: &Inbound, request: &mut Request<'_>, received: &Receiv
     let mut room = match received.length {
         Length::Known(bytes) if bytes > most as u64 => return Err(refuse(Fixed::TooLarge, Outcome::TooLarge)),
         Length::Known(bytes) => bytes as usize,
-        Length::Unknown => most.min(LARGE),
+        Length::Unknown => most.min(FIRST),
     };
     // The body as it arrives. What it is when it is open fits into the budget's other half, which answers of relays share.
     let admit = async |bytes: usize| {

@@ -24,6 +24,7 @@ mod expect;
 mod framing;
 mod gone;
 mod headers;
+mod hostile;
 mod inbound;
 mod keyed;
 mod limiting;

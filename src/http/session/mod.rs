@@ -4,22 +4,26 @@
 //! with its body in one write. pingora's session does the same with three header maps, which was a fifth of a small
 //! call. It keeps a connection only where the next request can be found on it, and never decides what is answered.
 
+mod date;
 pub(crate) mod handing;
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use bytes::Buf;
 use http::{Method, StatusCode};
 
-use super::framing::{BadFraming, Framing, Next};
+use date::Date;
+
+use super::framing::{BadFraming, Framing, Next, size_line};
 use super::head::{HeadEnd, HeaderFault, Length, Request};
 use super::line::Line;
+use super::pace::{self, Pace};
 use super::patience::within;
 use super::response::ResponseHead;
 use super::wire::Wire;
-use crate::clock;
+use crate::clock::{self, Instant};
 
 /// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
 /// head and a body of 16 KiB: programs tend to send what they sent before, and small buffers are cheaper.
@@ -66,6 +70,9 @@ pub(crate) struct Session {
     body: Framing,
     /// Bytes of the wire's buffer that the last piece of it consists of.
     given: usize,
+    pace: Pace,
+    /// When the head of the first request has to be whole, whatever came before it on the connection.
+    first_by: Option<Instant>,
     is_head: bool,
     is_http11: bool,
     waits_to_continue: bool,
@@ -102,6 +109,8 @@ impl Session {
             room: SMALL_READ,
             body: Framing::Done,
             given: 0,
+            pace: Pace::new(write_timeout, pace::OF_REQUEST),
+            first_by: None,
             is_head: false,
             is_http11: true,
             waits_to_continue: false,
@@ -112,6 +121,16 @@ impl Session {
         }
     }
 
+    /// The same for a new connection, on which TLS and silence count as parts of the first head.
+    pub(super) fn first_by(self, deadline: Instant) -> Self {
+        Self { first_by: Some(deadline), ..self }
+    }
+
+    /// What is left of so much time for a head.
+    fn left_of(&self, allowed: Duration) -> Duration {
+        self.first_by.map_or(allowed, |deadline| deadline.saturating_duration_since(clock::now()).min(allowed))
+    }
+
     /// Waits for the first byte of a request; false when the program ended or said nothing for so long.
     pub(super) async fn await_request(&mut self, allowed: Duration) -> bool {
         if !self.wire.ahead().is_empty() {
@@ -119,7 +138,7 @@ impl Session {
             tokio::task::consume_budget().await;
             return true;
         }
-        self.wire.allow_silence(Some(allowed));
+        self.wire.allow_silence(Some(self.left_of(allowed)));
         matches!(self.wire.fill(self.room).await, Ok(read) if read > 0)
     }
 
@@ -140,7 +159,7 @@ impl Session {
         let mut end = HeadEnd::default();
         let length = match self.find_end(&mut end)? {
             Some(length) => length,
-            None => match within(allowed, self.await_end(&mut end, limit)).await {
+            None => match within(self.left_of(allowed), self.await_end(&mut end, limit)).await {
                 Ok(length) => length?,
                 Err(_) => return Err(HeaderFault::TooSlow.into()),
             },
@@ -156,8 +175,9 @@ impl Session {
             Length::Known(bytes) => Framing::Length(bytes),
             Length::Unknown => Framing::CHUNKED,
         };
+        self.first_by = None;
         // Until whoever reads the body says how long it may be silent.
-        self.wire.allow_silence(Some(allowed));
+        self.pace = Pace::new(allowed, pace::OF_REQUEST);
         Ok(())
     }
 
@@ -185,8 +205,8 @@ impl Session {
         }
     }
 
-    /// Gets ready to read the body: each wait for it may be as long as `allowed`, and a program that waits to be told
-    /// to send it (RFC 9110 section 10.1.1) is told.
+    /// Gets ready to read the body: each wait for it may be as long as `allowed` and all of them as [`Pace`] says, and a
+    /// program that waits to be told to send it (RFC 9110 section 10.1.1) is told.
     ///
     /// # Errors
     /// The program is gone.
@@ -194,7 +214,8 @@ impl Session {
         if self.is_body_done() {
             return Ok(());
         }
-        self.wire.allow_silence(Some(allowed));
+        self.wire.allow_silence(None);
+        self.pace = Pace::new(allowed, pace::OF_REQUEST);
         if std::mem::take(&mut self.waits_to_continue) {
             self.send(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")]).await?;
         }
@@ -211,6 +232,7 @@ impl Session {
             match self.body.next(self.wire.ahead()) {
                 Ok(Next::Data(ready)) => {
                     self.given = ready;
+                    self.pace.note(ready);
                     return Ok(Some(&self.wire.ahead()[..ready]));
                 }
                 Ok(Next::End) => return Ok(None),
@@ -222,6 +244,7 @@ impl Session {
                 _ if self.wire.filled_room() => BODY_READ,
                 _ => LARGE_READ,
             };
+            self.wire.allow_next(self.pace.allowed(self.wire.waited()));
             match self.wire.fill(room).await {
                 Ok(0) => return Err(BodyFault::Incomplete),
                 Ok(_) => {}
@@ -349,7 +372,7 @@ impl Session {
                 &[][..]
             }
             Answering::UntilClose => &[],
-            Answering::Chunked => hexadecimal_line(&mut size, piece.len()),
+            Answering::Chunked => size_line(&mut size, piece.len()),
             _ => return Err(self.broken()),
         };
         let end: &[u8] = if size.is_empty() { b"" } else { b"\r\n" };
@@ -409,34 +432,6 @@ impl Session {
     /// Closes so that the last answer arrives.
     pub(super) async fn linger(self) {
         self.wire.linger(LINGER).await;
-    }
-}
-
-/// `1a` and a line end.
-fn hexadecimal_line(line: &mut [u8; 18], number: usize) -> &[u8] {
-    let mut rest = &mut line[..];
-    // 16 digits and a line end always fit.
-    let _ = write!(rest, "{number:x}\r\n");
-    let left = rest.len();
-    &line[..18 - left]
-}
-
-/// The `Date` of answers (RFC 9110 section 6.6.1), written anew once a second.
-#[derive(Default)]
-struct Date {
-    second: u64,
-    text: String,
-}
-
-impl Date {
-    fn now(&mut self) -> &[u8] {
-        let second = clock::wall_millis() / 1000;
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
-            self.text.clear();
-            let _ = clock::write_http_date(second, &mut self.text);
-        }
-        self.text.as_bytes()
     }
 }
 

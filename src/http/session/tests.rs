@@ -168,3 +168,51 @@ async fn a_program_that_takes_nothing_is_given_up() {
     assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
     assert!(!session.next());
 }
+
+/// Sends a byte a second for as long as somebody reads.
+fn trickle(mut far: DuplexStream, byte: &'static [u8]) {
+    tokio::spawn(async move {
+        while far.write_all(byte).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_has_eight_seconds() {
+    for (framing, byte) in [
+        ("Content-Length: 1000000", &b"x"[..]),
+        ("Transfer-Encoding: chunked", b"1\r\nx\r\n"),
+        ("Transfer-Encoding: chunked", b"0"),
+    ] {
+        let (mut session, _, far) = asked(&format!("POST / HTTP/1.1\r\nHost: g\r\n{framing}\r\n\r\n")).await;
+        session.invite(LONG).await.expect("there");
+        trickle(far, byte);
+        let begun = clock::now();
+        assert_eq!(body(&mut session).await, Err(BodyFault::TooSlow), "{framing}");
+        assert_eq!((clock::now() - begun).as_secs(), 8, "{framing}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_nobody_waited_for_a_body_is_not_its_own() {
+    let (mut session, _, mut far) = asked("POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n\r\n").await;
+    session.invite(LONG).await.expect("there");
+    for _ in 0..3 {
+        far.write_all(b"x").await.expect("sent");
+        assert_eq!(session.read_body().await, Ok(Some(&b"x"[..])));
+        // Whoever takes the body is busy.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(session.read_body().await, Ok(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_is_waited_for_no_longer_than_tls_has_left() {
+    let (session, _far) = session(1024, LONG);
+    let mut session = session.first_by(clock::now() + Duration::from_secs(10));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let begun = clock::now();
+    assert!(!session.await_request(Duration::from_secs(10)).await);
+    assert_eq!((clock::now() - begun).as_secs(), 6);
+}

@@ -6,7 +6,7 @@ mod limits;
 mod mistakes;
 mod refusals;
 mod relay;
-mod setting;
+pub(crate) mod setting;
 mod stored;
 mod tls;
 mod trouble;

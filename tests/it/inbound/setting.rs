@@ -13,10 +13,10 @@ use crate::support::gateway::Folder;
 use crate::support::{Answer, Client, Gateway, KEY, Refusing, Setup};
 
 /// The path of the first source.
-pub(super) const PATH: &str = "/callbacks/4f0c8b1e9a2d7c3560b1f2a4c8e97d05";
+pub(crate) const PATH: &str = "/callbacks/4f0c8b1e9a2d7c3560b1f2a4c8e97d05";
 
 /// The samples of the platform's documentation.
-pub(super) const SAMPLES: [(&str, &str); 4] = [
+pub(crate) const SAMPLES: [(&str, &str); 4] = [
     ("call", include_str!("../../data/callbacks/call-finished.json")),
     ("calls_unanswered", include_str!("../../data/callbacks/calls-unanswered.json")),
     ("waba", include_str!("../../data/callbacks/workflow-waba-status.json")),
@@ -24,19 +24,19 @@ pub(super) const SAMPLES: [(&str, &str); 4] = [
 ];
 
 /// A gateway whose account does not matter and whose sources and receivers do.
-pub(super) struct Setting {
+pub(crate) struct Setting {
     /// Lines of `[inbound]` beside `listen`.
-    pub(super) inbound: String,
+    pub(crate) inbound: String,
     /// Lines of the first `[[source]]` beside name and path.
-    pub(super) source: String,
+    pub(crate) source: String,
     /// Further sections.
-    pub(super) more: String,
+    pub(crate) more: String,
     /// How its account seals, as `encryption = …` has it.
-    pub(super) encryption: &'static str,
+    pub(crate) encryption: &'static str,
 }
 
 /// The schemes, as the configuration has them and as the test uses them.
-pub(super) fn schemes() -> [(&'static str, Scheme); 3] {
+pub(crate) fn schemes() -> [(&'static str, Scheme); 3] {
     let key = "key = { env = \"AES_KEY\" }";
     let leak = |text: String| -> &'static str { text.leak() };
     [
@@ -50,7 +50,7 @@ pub(super) fn schemes() -> [(&'static str, Scheme); 3] {
 }
 
 /// With the platform's key.
-pub(super) fn cipher(scheme: &Scheme) -> Cipher {
+pub(crate) fn cipher(scheme: &Scheme) -> Cipher {
     Cipher::try_new(scheme, &Secret::new(KEY)).expect("a key")
 }
 
@@ -62,7 +62,7 @@ impl Default for Setting {
 
 impl Setting {
     /// Nobody receives what is stored unless the test says so.
-    pub(super) fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         let Self { inbound, source, more, encryption } = self;
         Setup {
             sealed: false,
@@ -76,45 +76,45 @@ impl Setting {
     }
 
     /// Starts it in a folder that outlives it.
-    pub(super) fn start_in(&self, folder: &Folder) -> Gateway {
+    pub(crate) fn start_in(&self, folder: &Folder) -> Gateway {
         Setup { folder: Some(folder.clone()), ..self.setup() }.start_at(&Refusing::new().url(), None)
     }
 
     /// Starts it without a platform to log in at: callbacks are taken all the same.
-    pub(super) fn start(&self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         self.setup().start_at(&Refusing::new().url(), None)
     }
 }
 
 /// A connection of the platform.
-pub(super) fn platform(gateway: &Gateway) -> Client {
+pub(crate) fn platform(gateway: &Gateway) -> Client {
     Client::connect(gateway.inbound.expect("callbacks are configured"))
 }
 
 /// The header lines and the body of a sealed callback.
-pub(super) fn sealed(cipher: &Cipher, plain: impl AsRef<[u8]>) -> (String, Vec<u8>) {
+pub(crate) fn sealed(cipher: &Cipher, plain: impl AsRef<[u8]>) -> (String, Vec<u8>) {
     let sealed = cipher.seal(plain.as_ref());
     (format!("Is-Encrypted: 1\r\nSigned: {}\r\n", sealed.signed.as_str()), sealed.text.to_vec())
 }
 
 /// Sends one to the first source.
-pub(super) fn call_back(client: &mut Client, (headers, body): &(String, Vec<u8>)) -> Answer {
+pub(crate) fn call_back(client: &mut Client, (headers, body): &(String, Vec<u8>)) -> Answer {
     client.post_with(PATH, headers, body)
 }
 
 /// Checks that it is acknowledged.
 #[track_caller]
-pub(super) fn assert_acknowledged(answer: &Answer) {
+pub(crate) fn assert_acknowledged(answer: &Answer) {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"{}"[..]));
 }
 
 /// How many callbacks of the first source ended so.
-pub(super) fn ended(gateway: &Gateway, outcome: &str) -> f64 {
+pub(crate) fn ended(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metric(&format!("callbacks_total{{outcome=\"{outcome}\",source=\"calls\"}}"))
 }
 
 /// What a gateway that has stopped left in this folder.
-pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
+pub(crate) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
     let path = folder.path().join("data/inbox.db");
     let rules = config::Inbox {
         key: InboxKey::File(folder.path().join("data/inbox.db.key")),
@@ -135,14 +135,14 @@ pub(super) fn kept<T>(folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T 
 }
 
 /// Stops it in good order and asks what it kept.
-pub(super) fn stop_and_ask<T>(mut gateway: Gateway, folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
+pub(crate) fn stop_and_ask<T>(mut gateway: Gateway, folder: &Folder, ask: impl AsyncFnOnce(&Inbox) -> T) -> T {
     gateway.terminate();
     assert!(gateway.wait().success(), "{}", gateway.printed());
     kept(folder, ask)
 }
 
 /// Everything that fits, with bodies, oldest first.
-pub(super) async fn shown(inbox: &Inbox, filter: Filter) -> Vec<Shown> {
+pub(crate) async fn shown(inbox: &Inbox, filter: Filter) -> Vec<Shown> {
     let mut all = Vec::new();
     for listed in inbox.list(filter, None, 1000).await.expect("it lists") {
         all.push(inbox.show(listed.id).await.expect("it shows").expect("it is there"));
