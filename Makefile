@@ -4,13 +4,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scrape images setup setup-test
+.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scale bench-scrape images fuzz setup setup-test setup-fuzz
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
 
 # Cargo's own tools, in these versions, below target.
-CARGO_TOOLS := cargo-deny@0.20.2 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0
+CARGO_TOOLS := cargo-deny@0.20.2 cargo-cyclonedx@0.5.9 cargo-deb@3.8.0 cargo-fuzz@0.13.2
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
 # Values for checking the sample configurations, whose secrets are references to the environment.
@@ -20,6 +20,7 @@ help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults (minutes; as root also a full disk)"
+	@echo "make fuzz         every fuzz target for an hour (SECONDS_EACH=60: for a minute)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
 	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
 	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"
@@ -31,6 +32,7 @@ help:
 	@echo "make bench-scrape what a scrape takes at full load, and what it costs the calls (release build; installs wrk)"
 	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
 	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
+	@echo "make bench-scale  10,000 connections, two workers, 1,000 programs, a million callbacks: the same cost? (release build; installs nginx, wrk)"
 	@echo "make bench-peers  the gateway beside nginx + Lua, Node, and nginx and HAProxy that only pass on (release build; installs them)"
 
 # cmake builds zlib-ng, which pingora brings.
@@ -62,6 +64,10 @@ cargo-tools:
 	    cargo install --quiet --locked --root $(TOOLS) --target-dir $(TOOLS)/build $$tool; \
 	done; rm -rf $(TOOLS)/build
 
+# libFuzzer is C++, and comes with its crate.
+setup-fuzz: cargo-tools
+	@command -v g++ >/dev/null || $(MAKE) --no-print-directory install PACKAGES="g++"
+
 # Prometheus and its tool, unpacked and not installed: its package would start a service.
 .PHONY: tools
 tools:
@@ -83,7 +89,7 @@ demo: setup
 	@echo
 	@$(GATEWAY) demo
 
-test: setup-test
+test: setup-test setup-fuzz
 	cargo fmt --check
 	cargo deny --locked --all-features check bans licenses sources
 	@$(MAKE) --no-print-directory advisories UNREACHABLE=told
@@ -93,6 +99,12 @@ test: setup-test
 	cargo build --locked --bin airudder-gateway --all-features
 	@for file in conf/gateway.toml; do $(SAMPLE_ENV) $(GATEWAY) check --config $$file; done
 	cargo test --locked --all-features
+	tests/fuzz/run 10
+
+# See tests/fuzz/README.md.
+SECONDS_EACH ?= 3600
+fuzz: setup setup-fuzz
+	tests/fuzz/run $(SECONDS_EACH)
 
 # Whether a crate that we use is known to be unsafe. A database that cannot be reached is a failure, because then nothing
 # is known; `make test` only tells it (UNREACHABLE=told), because it runs without a network, too.
@@ -139,6 +151,12 @@ bench-peers: setup
 	benches/peers/setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/peers/run
+
+# The first run fills an inbox with a million callbacks, in target/bench-scale.
+bench-scale: setup
+	benches/peers/setup
+	cargo build --locked --release --bin airudder-gateway
+	benches/scale
 
 bench-acknowledge: setup
 	cargo build --locked --release --bin airudder-gateway

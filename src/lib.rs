@@ -12,7 +12,8 @@
 //!
 //! The modules below stand in reading order. A module uses only those of later paragraphs, and those of one paragraph
 //! never use each other; a test reads the source tree and keeps this true. `simulator` stands apart: it shares the
-//! envelope and the leaves with the gateway and nothing of its flow.
+//! envelope and the leaves with the gateway and nothing of its flow. So does `fuzzing`, which nobody's build has: doors for
+//! the fuzz targets.
 
 pub mod cli;
 
@@ -42,3 +43,7 @@ pub mod metrics;
 pub mod secret;
 
 pub mod simulator;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -1,5 +1,6 @@
 -- wrk's side of a round: one fixed request, and a last line that the rig reads.
--- Arguments: method, the file that holds the body ("-" for none), and the program's key.
+-- Arguments: method, the file that holds the body ("-" for none), and the program's key; with a number behind it, so many
+-- programs call in turn, whose keys are this one with 0, 1, 2 … at its end.
 
 function init(args)
     wrk.method = args[1]
@@ -10,6 +11,17 @@ function init(args)
         wrk.headers["Content-Type"] = "application/json"
     end
     wrk.headers["X-Gateway-Key"] = args[3]
+    if args[4] then
+        local requests, at, count = {}, 0, tonumber(args[4])
+        for i = 0, count - 1 do
+            wrk.headers["X-Gateway-Key"] = args[3] .. i
+            requests[i] = wrk.format()
+        end
+        request = function()
+            at = (at + 1) % count
+            return requests[at]
+        end
+    end
 end
 
 function done(summary, latency, _)

@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod door;
 pub(crate) mod drain;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod head;
 pub(crate) mod headers;
 mod line;

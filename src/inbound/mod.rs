@@ -6,6 +6,8 @@
 mod answer;
 mod callback;
 pub(crate) mod condition;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod kind;
 mod loss;
 mod moment;

@@ -28,6 +28,11 @@ pub(super) fn check(path: &Path, was_ours: bool) -> Result<(), Obstacle> {
             format!("the database at inbox.path cannot be read ({kind}): let the gateway read it"),
         )
     })?;
+    judge(&header, was_ours)
+}
+
+/// The same by the first bytes of a file.
+pub(super) fn judge(header: &[u8], was_ours: bool) -> Result<(), Obstacle> {
     if header.is_empty() {
         return Ok(());
     }

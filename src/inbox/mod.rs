@@ -9,6 +9,8 @@ mod custody;
 mod disk;
 mod entry;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod header;
 mod health;
 mod home;

@@ -28,7 +28,7 @@ pub(super) fn take_over(connection: Connection) -> rusqlite::Result<Store> {
     Ok(Store::new(connection, marks, census, keyed))
 }
 
-fn read_marks(connection: &Connection) -> rusqlite::Result<Marks> {
+pub(super) fn read_marks(connection: &Connection) -> rusqlite::Result<Marks> {
     let now_ms = clock::wall_millis();
     let since = now_ms.saturating_sub(marks::WINDOW_MS);
     let mut newest =

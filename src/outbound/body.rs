@@ -201,7 +201,7 @@ pub(super) async fn next_piece(session: &mut Session) -> Result<Option<&[u8]>, S
 }
 
 /// The sealed query, raw: the bare base64 text with literal `+ / =`, no parameter name.
-fn seal_query(sealing: &Sealing, query: Option<&str>, method: &Method) -> (Option<Bytes>, Option<Signed>) {
+pub(super) fn seal_query(sealing: &Sealing, query: Option<&str>, method: &Method) -> (Option<Bytes>, Option<Signed>) {
     let query = query.filter(|query| !query.is_empty());
     match (query, sealing.empty_query) {
         (Some(query), _) => {

@@ -9,6 +9,8 @@ mod body;
 mod call;
 mod code;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod login;
 mod named;
 mod once;

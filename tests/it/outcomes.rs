@@ -2,7 +2,7 @@
 
 use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 
-use crate::support::{Answer, Gateway, Setup, arrived_at, close_idle, platform, stop, wait_until};
+use crate::support::{Answer, Gateway, Setup, arrived_at, close_all, platform, stop, wait_until};
 
 const ECHO: &str = "/_sim/echo";
 
@@ -133,7 +133,7 @@ fn a_connection_that_the_platform_closed_is_replaced_and_no_call_notices() {
         for round in 0..30 {
             for method in ["GET", "POST"] {
                 assert_eq!(call(&gateway, "GET", "/service/cloud/robot", "").status, 200, "one is in the pool");
-                assert!(close_idle(&platform) > 0);
+                assert!(close_all(&platform) > 0);
                 platform.clear();
                 let body = if method == "GET" { "" } else { "{}" };
                 let answer = call(&gateway, method, ECHO, body);

@@ -5,7 +5,7 @@ use std::thread;
 
 use airudder_gateway::simulator::{Options, Simulator, recording_bytes};
 
-use crate::support::{Answer, Gateway, Refusing, Setup, arrived_at, close_idle, platform_with, stop};
+use crate::support::{Answer, Gateway, Refusing, Setup, arrived_at, close_all, platform_with, stop};
 
 const ECHO: &str = "/_sim/echo";
 /// It needs no token, so that the way itself is what fails.
@@ -33,7 +33,7 @@ fn calls_go_over_tls_that_verifies() {
     platform.revoke_tokens();
     assert_eq!(program.post(ECHO, "{}").status, 200, "replayed");
     for _ in 0..20 {
-        assert!(close_idle(&platform) > 0);
+        assert!(close_all(&platform) > 0);
         platform.clear();
         let answer = program.post(ECHO, "{}");
         assert_eq!((answer.status, platform.count(ECHO)), (200, 1), "replaced: {answer:?}");

@@ -5,6 +5,7 @@ Ends only processes that it started, by their id, and takes its directory away a
 
 import ctypes
 import os
+import platform as host
 import random
 import shutil
 import signal
@@ -17,8 +18,8 @@ HERE = Path(__file__).resolve().parent.parent
 WORK = HERE / ".work" / str(os.getpid())
 ROOT = HERE.parent.parent
 
-TICK = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
+SEARCHED = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
 
 # glibc gives large blocks back to the kernel at once and asks for them anew; every peer runs with that switched off.
 CALM_MALLOC = {
@@ -55,10 +56,34 @@ def free_port():
 
 def need(program):
     """Where an installed program is."""
-    found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
+    found = shutil.which(program, path=SEARCHED)
     if not found:
         raise Trouble(f"{program} is not installed: run benches/peers/setup")
     return found
+
+
+def first_line(program, *argv):
+    found = shutil.which(program, path=SEARCHED)
+    if not found:
+        return f"no {program}"
+    done = subprocess.run([found, *argv], capture_output=True, text=True, cwd=ROOT)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0] if done.returncode == 0 and lines else "unknown"
+
+
+def describe():
+    """The machine, the commit and the versions: what a table needs to be believed."""
+    cpu = "unknown CPU"
+    with open("/proc/cpuinfo") as info:
+        for line in info:
+            if line.startswith("model name"):
+                cpu = line.partition(":")[2].strip()
+                break
+    commit = first_line("git", "describe", "--always", "--dirty")
+    versions = [first_line("nginx", "-v").removeprefix("nginx version: "), first_line("openssl", "version").partition(" (")[0],
+                f"node {first_line('node', '--version')}", first_line("haproxy", "-v").removesuffix(" - https://haproxy.org/")]
+    return (f"{cpu}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, Linux {host.release()}, commit {commit}, "
+            f"{', '.join(versions)}, {time.strftime('%Y-%m-%d')}")
 
 
 def fill(template, values):
@@ -108,12 +133,9 @@ class Child:
         return [pid, *map(int, children)]
 
     def cpu_seconds(self):
-        """User and system time of all its processes so far."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+        """User and system time of all threads of all its processes so far, by the clock that the kernel keeps for each process."""
+        # clock_getcpuclockid(3) makes the clock's number like this; /proc/PID/stat has the same time in steps of 10 ms.
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids())
 
     def peak_mib(self):
         """The largest resident size of each process since `forget_peak`, together."""
@@ -123,6 +145,10 @@ class Child:
                 if line.startswith("VmHWM:"):
                     total += int(line.split()[1])
         return total / 1024
+
+    def resident_mib(self):
+        """The resident size of all its processes now."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids()) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def forget_peak(self):
         for pid in self.pids():

@@ -8,6 +8,8 @@ What the checks and the table ask of a peer:
 """
 
 import os
+import re
+import urllib.request
 from pathlib import Path
 
 from . import machine, scheme, tls
@@ -69,6 +71,7 @@ path = "/service/cloud/bench/@path@"
     def __init__(self, name, sealed):
         self.name = name
         self.sealed = sealed
+        self.admin = None
         self.encryption = '{ scheme = "aes-ecb-zero", key = { env = "PEER_AES_KEY" } }' if sealed else '"off"'
 
     def binary(self):
@@ -92,14 +95,21 @@ path = "/service/cloud/bench/@path@"
 
     def start(self, port, upstream, cpu_set):
         directory = machine.fresh_dir(self.name)
+        self.admin = machine.free_port()
         config = directory / "gateway.toml"
         config.write_text(self.configured(
-            port=port, admin_port=machine.free_port(), upstream=upstream.url, encryption=self.encryption,
+            port=port, admin_port=self.admin, upstream=upstream.url, encryption=self.encryption,
             ca=f'ca = "{upstream.ca}"' if upstream.ca else ""))
         argv = [str(self.binary()), "run", "--config", str(config)]
         child = machine.Child(self.name, argv, directory, cpu_set, machine.CALM_MALLOC | scheme.SECRETS)
         child.await_port(port)
         return child
+
+    def told(self):
+        """What became of the calls that its ledger was to note."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as page:
+            found = re.findall(r'^airudder_gateway_ledger_calls_total\{outcome="(\w+)"\} (\d+)$', page.read().decode(), re.M)
+        return "ledger: " + ", ".join(f"{int(count):,} {outcome}" for outcome, count in found)
 
 
 class NginxLua:

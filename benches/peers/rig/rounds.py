@@ -86,10 +86,11 @@ class Load:
         got = check.ask(port, self.case.method, self.target(peer), self.body)
         check.expect_plain(self.case.name, peer, got, self.plain)
 
-    def run(self, peer, child, port, seconds):
+    def run(self, peer, child, port, seconds, keys=(scheme.PROGRAM_KEY,)):
+        """A round; `keys` are load.lua's last arguments."""
         argv = [machine.need("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s",
                 "-s", str(machine.HERE / "load.lua"), f"http://127.0.0.1:{port}{self.target(peer)}", "--",
-                self.case.method, self.file, scheme.PROGRAM_KEY]
+                self.case.method, self.file, *keys]
         before = child.cpu_seconds()
         wrk = machine.Child("wrk", argv, self.dir, self.cpu_set, {})
         try:

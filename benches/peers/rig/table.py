@@ -1,5 +1,6 @@
 """What a run says: one line of a Markdown table for each case and peer, with the targets and whether they are met."""
 
+import re
 from statistics import median
 
 # The most that the gateway's CPU time may be of a peer's.
@@ -56,10 +57,11 @@ def rows(peers, results):
 
 def markdown(head, lines):
     """Columns of equal width; numbers to the right."""
+    number = re.compile(r"[\d.,]+")
     wide = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
 
     def text(line):
-        cells = (c.rjust(w) if c[:1].isdigit() and "[" not in c else c.ljust(w) for c, w in zip(line, wide))
+        cells = (c.rjust(w) if number.fullmatch(c) else c.ljust(w) for c, w in zip(line, wide))
         return "| " + " | ".join(cells) + " |"
 
     return "\n".join([text(head), "|" + "|".join("-" * (w + 2) for w in wide) + "|", *map(text, lines)])
@@ -70,3 +72,22 @@ def table(peers, results):
     verdicts = [cell for line in lines for cell in (line[4], line[10]) if cell]
     missed = sum(cell.endswith("missed") for cell in verdicts)
     return markdown(HEAD, lines) + f"\n\n{len(verdicts) - missed} of {len(verdicts)} targets met."
+
+
+def summary(peers, results):
+    """A line for each case: the references' CPU time, and their ratio to each of the others with its verdict."""
+    of_peer = {peer: reference(peer, peers) for peer in peers}
+    shown = sorted(peers, key=lambda p: [q.name for q in peers].index(of_peer[p]))
+    beside = {(line[0], line[1]): line for line in rows(peers, results)}
+    ours = "gateway" in results[next(iter(results))] and "nginx-lua" in results[next(iter(results))]
+    head = ["case", *(p.name if of_peer[p] == p.name else f"÷ {p.name}" for p in shown), *(["p99 ÷ nginx-lua"] if ours else [])]
+    lines = []
+    for case in results:
+        line = [case]
+        for peer in shown:
+            of = beside[case, peer.name]
+            line.append(of[2] if of_peer[peer] == peer.name else " ".join(cell for cell in (of[3], of[4]) if cell))
+        if ours:
+            line.append(" ".join(cell for cell in beside[case, "nginx-lua"][9:11] if cell))
+        lines.append(line)
+    return markdown(head, lines)

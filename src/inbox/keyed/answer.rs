@@ -37,7 +37,7 @@ impl KeptAnswer {
     }
 
     /// As it is sealed.
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(in crate::inbox) fn write(&self) -> Vec<u8> {
         let Self { status, lines, body } = self;
         let mut text = Vec::with_capacity(BEFORE + lines.len() + body.len());
         text.push(FORM);
@@ -50,7 +50,7 @@ impl KeptAnswer {
     }
 
     /// As it was opened; `None` when it is none.
-    pub(super) fn read(text: &Bytes) -> Option<Self> {
+    pub(in crate::inbox) fn read(text: &Bytes) -> Option<Self> {
         let ([FORM, status @ ..], rest) = text.split_first_chunk::<3>()? else { return None };
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= rest.len())?;

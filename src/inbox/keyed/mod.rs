@@ -8,7 +8,7 @@ mod answer;
 pub(super) mod change;
 pub(super) mod counts;
 mod kinds;
-mod reading;
+pub(super) mod reading;
 mod rows;
 mod turnstile;
 

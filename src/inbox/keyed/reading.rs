@@ -43,7 +43,7 @@ pub(super) fn answer(connection: &Connection, vault: &Vault, id: KeyId) -> rusql
 }
 
 /// At most `most` keys that fit, in the order of their ids.
-pub(super) fn list(
+pub(in crate::inbox) fn list(
     connection: &Connection,
     vault: &Vault,
     filter: &KeyFilter,

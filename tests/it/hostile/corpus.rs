@@ -272,6 +272,9 @@ const REQUESTS: &[(&str, &str, Reading)] = &[
 /// Every case.
 pub(super) fn corpus() -> Vec<Case> {
     let lengths = LENGTHS.iter().map(|&(rule, lines, reading)| (rule, post(lines, "{body}"), reading));
+    // The same in front of what would be a whole body for whoever believes in chunks.
+    let refused = LENGTHS.iter().filter(|(_, _, reading)| *reading == BAD);
+    let other = refused.map(|&(rule, lines, _)| (rule, post(lines, "9\r\n{body}\r\n0\r\n\r\n"), BAD));
     let chunks = CHUNKS.iter().map(|&(rule, body, reading)| (rule, post("Transfer-Encoding: chunked", body), reading));
     let rest = "Content-Length: 9\r\n\r\n{body}";
     let requests = REQUESTS.iter().map(|&(rule, all, reading)| (rule, all.replace("{rest}", rest), reading));
@@ -288,7 +291,7 @@ pub(super) fn corpus() -> Vec<Case> {
         ("7.1.2", post("Transfer-Encoding: chunked", &format!("9\r\n{{body}}\r\n0\r\nX: {long}\r\n\r\n")), CUT),
         ("7.1.2", post("Transfer-Encoding: chunked", &format!("9\r\n{{body}}\r\n0\r\n{}\r\n", many.repeat(40))), CUT),
     ];
-    lengths.chain(chunks).chain(requests).chain(large).collect()
+    lengths.chain(other).chain(chunks).chain(requests).chain(large).collect()
 }
 
 fn post(lines: &str, body: &str) -> String {

@@ -2,6 +2,7 @@
 //! open ends, and what he floods leaves room for the others. Both listeners, and the other side of each: the platform and
 //! receivers, whose answers may be as odd.
 
+mod answers;
 mod corpus;
 mod crowd;
 mod floods;

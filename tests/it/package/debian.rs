@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::root::{Root, told};
 use super::{bill, unit};
-use crate::support::tools::with_cargo_tools;
+use crate::support::tools::{of_project, with_cargo_tools};
 use crate::support::{Folder, Gateway, KEY, platform};
 
 const CONFIG: &str = "/etc/airudder-gateway/gateway.toml";
@@ -64,8 +64,14 @@ fn a_package_is_installed_serves_is_upgraded_and_goes_without_a_trace() {
     ] {
         assert!(files.contains(&(mode.into(), path.into())), "{mode} {path}: {files:?}");
     }
+    let history = std::fs::read_to_string(of_project("packaging/debian/changelog")).expect("a history");
+    assert!(history.starts_with(concat!("airudder-gateway (", env!("CARGO_PKG_VERSION"), "-1) ")), "{history}");
     let control = ask(&package, "--info");
-    for line in [" Package: airudder-gateway", " Version: 0.1.0-1", " Depends: adduser, ca-certificates, libc6 (>= "] {
+    for line in [
+        " Package: airudder-gateway",
+        concat!(" Version: ", env!("CARGO_PKG_VERSION"), "-1"),
+        " Depends: adduser, ca-certificates, libc6 (>= ",
+    ] {
         assert!(control.contains(line), "{line}: {control}");
     }
     let Some(root) = Root::try_new() else { return };
@@ -109,7 +115,10 @@ fn live(root: &Root, package: &Path, next: &Path) {
 
     root.put(next, "/root/package.deb");
     root.do_it(&["dpkg", "--install", "/root/package.deb"]);
-    assert_eq!(root.do_it(&["dpkg-query", "--show", "--showformat=${Version}", "airudder-gateway"]), "0.1.0-2");
+    assert_eq!(
+        root.do_it(&["dpkg-query", "--show", "--showformat=${Version}", "airudder-gateway"]),
+        concat!(env!("CARGO_PKG_VERSION"), "-2")
+    );
     assert_eq!(root.do_it(&["cat", CONFIG]), served, "what an operator wrote stays");
     assert_eq!(root.owners(&[CONFIG]), ["root:airudder-gateway 640"]);
     assert_eq!(root.owners(&folders), own);

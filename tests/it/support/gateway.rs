@@ -244,8 +244,13 @@ impl Gateway {
 
     /// Waits until the gateway holds a token for every account.
     pub(crate) fn ready(self) -> Self {
-        self.until(|gateway| gateway.admin_page("/readyz/outbound").0 == 200);
+        self.has_token();
         self
+    }
+
+    /// Waits until it holds a token: no login is under way then, and its connection is closed.
+    pub(crate) fn has_token(&self) {
+        self.until(|gateway| gateway.admin_page("/readyz/outbound").0 == 200);
     }
 
     /// Waits until something is so that only asking shows.

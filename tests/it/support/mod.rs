@@ -20,7 +20,7 @@ pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client};
 pub(crate) use exposition::Exposition;
 pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
-pub(crate) use platform::{arrived_at, calls, close_idle, platform, platform_with, stop, wait_until};
+pub(crate) use platform::{arrived_at, calls, close_all, platform, platform_with, stop, wait_until};
 pub(crate) use random::Random;
 pub(crate) use script::{Line, scripted, scripted_times, scripted_whole};
 pub(crate) use succession::runs;

@@ -29,9 +29,19 @@ pub(crate) fn wait_until(platform: &Simulator, what: &str, is_so: impl FnMut(&Si
     wait(what, platform.until(is_so));
 }
 
-/// Closes every connection without a request under way; they are closed when it returns. How many those were.
-pub(crate) fn close_idle(platform: &Simulator) -> usize {
-    wait("idle connections close", platform.close_idle())
+/// Closes every connection as soon as it has no request under way; none is open when it returns. How many those were.
+///
+/// It asks again and again: a request may still count as under way when its answer is already here, and a login in the
+/// background may open another connection.
+pub(crate) fn close_all(platform: &Simulator) -> usize {
+    wait("every connection closes", async {
+        let mut closed = 0;
+        while platform.open_connections() > 0 {
+            closed += platform.close_idle().await;
+            tokio::task::yield_now().await;
+        }
+        closed
+    })
 }
 
 /// Stops listening and cuts what is open. From then on its port refuses connections.

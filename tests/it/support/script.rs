@@ -15,6 +15,11 @@ impl Line {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
     }
 
+    /// The same; whether the gateway was still there, as far as anybody can know.
+    pub(crate) fn says(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
     /// Reads exactly so many bytes of what the gateway sent, fewer if it ended.
     pub(crate) fn hear(&mut self, bytes: usize) -> Vec<u8> {
         let mut heard = Vec::new();
