@@ -13,6 +13,7 @@ use http::StatusCode;
 use memchr::memchr;
 
 use super::framing::{BadFraming, Framing, Next};
+use super::headers::Lengths;
 use super::pace::{self, Pace};
 use super::wire::Wire;
 
@@ -41,6 +42,7 @@ pub(crate) struct Head {
     status: StatusCode,
     reason: Range<usize>,
     fields: Vec<(Range<usize>, Range<usize>)>,
+    lengths: Lengths,
 }
 
 /// Why there is no answer, or not the whole of one.
@@ -198,16 +200,18 @@ impl Head {
             start..start + part.len()
         };
         let reason = parsed.reason.filter(|reason| !reason.is_empty()).map_or(0..0, |reason| within(reason.as_bytes()));
+        let mut lengths = Lengths::default();
         let fields = parsed
             .headers
             .iter()
             .map(|field| {
+                lengths.note(field.name.len());
                 let value = if field.value.is_empty() { 0..0 } else { within(field.value) };
                 (within(field.name.as_bytes()), value)
             })
             .collect();
         let http11 = parsed.version == Some(1);
-        Ok(Some((Self { bytes: bytes[..length].to_vec(), status, reason, fields }, http11)))
+        Ok(Some((Self { bytes: bytes[..length].to_vec(), status, reason, fields, lengths }, http11)))
     }
 
     /// The status.
@@ -227,9 +231,9 @@ impl Head {
 
     /// The values of all fields of this name, whatever its spelling.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields()
-            .filter(move |(known, _)| known.len() == name.len() && known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let is = move |known: &Range<usize>| self.bytes[known.clone()].eq_ignore_ascii_case(name.as_bytes());
+        let fields = self.lengths.among(&self.fields, name.len()).iter();
+        fields.filter(move |(known, _)| is(known)).map(|(_, value)| &self.bytes[value.clone()])
     }
 
     /// The first value of this name.

@@ -6,20 +6,26 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora_timeout::timeout;
 use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use zeroize::Zeroize;
 
 use super::answer::{Answer, SendCause};
+use super::line::Line;
 use super::patience::within;
 use super::pool::Pool;
 use super::request::RequestHead;
-use super::wire::Wire;
+use super::tls;
+use super::wire::{JOINED, Wire};
 use crate::clock::{self, Instant};
 use crate::config::{Identity, IdentityError, Timeouts, Upstream};
 
@@ -178,10 +184,10 @@ impl Client {
         let mut failure = ConnectError::Unresolved;
         for turn in 0..peers.len() {
             let peer = &peers[(first + turn) % peers.len()];
-            match connector.transport.new_stream(peer).await {
-                Ok(stream) => return Ok(Connection { wire: Box::new(Wire::upstream(stream)), reused: false }),
+            match connector.connect(peer, self.timeouts.connect).await {
+                Ok(line) => return Ok(Connection { wire: Box::new(Wire::upstream(line)), reused: false }),
                 Err(error) => {
-                    failure = ConnectError::from_error(&error);
+                    failure = error;
                     // The next call starts at the address that may work.
                     self.next.store(first + turn + 1, Ordering::Relaxed);
                 }
@@ -206,7 +212,13 @@ impl Client {
     ) -> Result<Answer, SendError> {
         let mut sending = self.sending(connection, head, false);
         let [a, b, c] = credentials;
-        sending.write_whole(&mut [head.as_bytes(), a, b, c, b"\r\n", body].map(IoSlice::new)).await?;
+        let parts = [head.as_bytes(), a, b, c, b"\r\n", body];
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= JOINED {
+            let whole = Joined::new(parts);
+            sending.write_whole(&mut [IoSlice::new(&whole.bytes)]).await?;
+        } else {
+            sending.write_whole(&mut parts.map(IoSlice::new)).await?;
+        }
         sending.finish().await
     }
 
@@ -248,11 +260,51 @@ impl Client {
 
 impl Connector {
     fn new(ca: Option<PathBuf>, identity: Option<Identity>, chain: Vec<CertificateDer<'static>>) -> Self {
+        tls::ask_for_short_keys();
         let text = |file: &Path| file.to_string_lossy().into_owned();
         let mut options = ConnectorOptions::new(0);
         options.ca_file = ca.as_deref().map(text);
         options.cert_key_file = identity.as_ref().map(|identity| (text(&identity.cert), text(&identity.key)));
         Self { transport: TransportConnector::new(Some(options)), ca, identity, chain }
+    }
+
+    /// A connection within `allowed`. Without TLS it is bare: pingora's stream would look at the clock around each wait.
+    async fn connect(&self, peer: &HttpPeer, allowed: Duration) -> Result<Line, ConnectError> {
+        let address = peer.address().as_inet().filter(|_| !peer.tls());
+        let Some(address) = address else {
+            return self
+                .transport
+                .new_stream(peer)
+                .await
+                .map(Line::Other)
+                .map_err(|error| ConnectError::from_error(&error));
+        };
+        let connected = timeout(allowed, TcpStream::connect(address)).await;
+        let stream = connected.ok().and_then(Result::ok).ok_or(ConnectError::Unreachable)?;
+        // Whoever writes hands over whole messages.
+        stream.set_nodelay(true).map_err(|_| ConnectError::Unreachable)?;
+        Ok(Line::Tcp(stream))
+    }
+}
+
+/// A short request in one piece. What proves whose it is gets wiped when it is dropped.
+struct Joined {
+    bytes: Vec<u8>,
+    secret: Range<usize>,
+}
+
+impl Joined {
+    /// Of these parts the three behind the first are the credentials.
+    fn new(parts: [&[u8]; 6]) -> Self {
+        let [head, a, b, c, ..] = parts;
+        let bytes = parts.concat();
+        Self { bytes, secret: head.len()..head.len() + a.len() + b.len() + c.len() }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.bytes[self.secret.clone()].zeroize();
     }
 }
 

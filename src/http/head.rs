@@ -9,7 +9,7 @@ use std::ops::Range;
 use http::Method;
 use memchr::memchr;
 
-use super::headers::Twice;
+use super::headers::{Lengths, Twice};
 use super::target;
 
 /// Most fields of a request's head.
@@ -63,6 +63,7 @@ pub(crate) enum Length {
 pub(crate) struct Request {
     bytes: Vec<u8>,
     fields: Vec<Field>,
+    lengths: Lengths,
     method: Method,
     path: Range<usize>,
     query: Option<Range<usize>>,
@@ -83,6 +84,7 @@ impl Request {
         Self {
             bytes: Vec::new(),
             fields: Vec::new(),
+            lengths: Lengths::default(),
             method: Method::GET,
             path: 0..0,
             query: None,
@@ -98,7 +100,7 @@ impl Request {
         self.bytes.shrink_to(KEPT_ROOM);
         self.fields.clear();
         (self.method, self.path, self.query) = (Method::GET, 0..0, None);
-        (self.length, self.is_http11, self.keeps_alive) = (Length::None, true, false);
+        (self.lengths, self.length, self.is_http11, self.keeps_alive) = (Lengths::default(), Length::None, true, false);
     }
 
     /// The method.
@@ -132,9 +134,9 @@ impl Request {
 
     /// The values of all fields of this name, whatever its spelling.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-        self.headers()
-            .filter(move |(known, _)| known.len() == name.len() && known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let is = move |known: &Range<usize>| self.bytes[known.clone()].eq_ignore_ascii_case(name.as_bytes());
+        let fields = self.lengths.among(&self.fields, name.len()).iter();
+        fields.filter(move |field| is(&field.name)).map(|field| &self.bytes[field.value.clone()])
     }
 
     /// The first value of this name. Where it decides something, ask [`Request::only`].
@@ -194,6 +196,7 @@ impl Request {
             framing.note(field)?;
             // An empty value may point anywhere.
             let value = if field.value.is_empty() { 0..0 } else { within(field.value) };
+            self.lengths.note(field.name.len());
             self.fields.push(Field { name: within(field.name.as_bytes()), value });
         }
         self.length = framing.length(self.is_http11)?;

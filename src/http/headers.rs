@@ -74,6 +74,27 @@ pub(crate) fn is_ours(name: &[u8]) -> bool {
     begins(name, "x-gateway-")
 }
 
+/// Which lengths the names of a head have. A message is asked for a dozen names that it does not have, and the length tells of
+/// nearly all of them without a look at any.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lengths(u64);
+
+impl Lengths {
+    /// There is a name of this length.
+    pub(super) fn note(&mut self, length: usize) {
+        self.0 |= Self::bit(length);
+    }
+
+    /// The fields to look through for a name of this length: all or none of them.
+    pub(super) fn among<T>(self, fields: &[T], length: usize) -> &[T] {
+        if self.0 & Self::bit(length) == 0 { &[] } else { fields }
+    }
+
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
+    }
+}
+
 fn begins(name: &[u8], prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| is_spelt(start, prefix.as_bytes()))
 }

@@ -74,9 +74,10 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::http::line::Line;
 
     fn wire(stream: tokio::io::DuplexStream) -> Box<Wire> {
-        Box::new(Wire::upstream(Box::new(stream)))
+        Box::new(Wire::upstream(Line::Other(Box::new(stream))))
     }
 
     const KEEP: Duration = Duration::from_secs(30);

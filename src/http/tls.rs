@@ -11,11 +11,11 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TransportStream;
 use prometheus::IntGauge;
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 
 use crate::config::IdentityPair;
 
@@ -99,6 +99,24 @@ impl Tls {
     }
 }
 
+/// From now on connections to others ask for AES with 128 bits first: it guards for as long as anybody has to care, and a long
+/// body costs less than with 256 bits. What the other side insists on is still taken. pingora asks for the process's default.
+pub(super) fn ask_for_short_keys() {
+    let mut provider = default_provider();
+    provider.cipher_suites.sort_by_key(|suite| !has_short_key(suite));
+    // There is one already when this was asked before.
+    let _ = provider.install_default();
+}
+
+fn has_short_key(suite: &SupportedCipherSuite) -> bool {
+    matches!(
+        suite.suite(),
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
+}
+
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
@@ -121,3 +139,21 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::CryptoProvider;
+
+    use super::*;
+
+    #[test]
+    fn short_keys_are_asked_for_first_and_nothing_is_left_out() {
+        ask_for_short_keys();
+        let suites = &CryptoProvider::get_default().expect("it is there").cipher_suites;
+        assert_eq!(
+            suites.iter().map(has_short_key).collect::<Vec<_>>(),
+            [true, true, true, false, false, false, false, false, false]
+        );
+        assert_eq!(suites.len(), default_provider().cipher_suites.len());
+    }
+}

@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::line::Line;
@@ -23,6 +22,10 @@ use super::patience::{Patience, within};
 
 /// How much of an early answer is kept while the request is still being written; the rest stays with the kernel.
 const AHEAD_LIMIT: usize = 1024;
+
+/// A message of up to so many bytes leaves as one buffer, into which its parts are copied: the kernel asks more for a list of
+/// parts than these bytes cost. Larger ones leave as they lie.
+pub(super) const JOINED: usize = 4 * 1024;
 
 /// The most room for reading that is kept for the next message, in bytes.
 const KEPT_ROOM: usize = 32 * 1024;
@@ -65,8 +68,8 @@ impl Wire {
     }
 
     /// For the asking side.
-    pub(crate) fn upstream(inner: Stream) -> Self {
-        Self { asks: true, ..Self::downstream(Line::Other(inner)) }
+    pub(crate) fn upstream(inner: Line) -> Self {
+        Self { asks: true, ..Self::downstream(inner) }
     }
 
     /// Bytes handed to the connection below since this wire was made or restarted. Zero proves that nothing left.
@@ -193,9 +196,12 @@ impl Wire {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Poll::Ready(taken) = Pin::new(&mut self.inner).poll_write_vectored(cx, slices)? else {
-            return self.poll_stuck(cx).map(Err);
+        // One buffer costs the kernel less than a list of one.
+        let written = match slices {
+            [one] => Pin::new(&mut self.inner).poll_write(cx, one)?,
+            many => Pin::new(&mut self.inner).poll_write_vectored(cx, many)?,
         };
+        let Poll::Ready(taken) = written else { return self.poll_stuck(cx).map(Err) };
         self.written += taken as u64;
         Poll::Ready(Ok(taken))
     }
@@ -281,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_comes_while_the_body_is_stuck_ends_the_writing_and_can_be_read() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut wire = Wire::upstream(Box::new(near));
+        let mut wire = Wire::upstream(Line::Other(Box::new(near)));
         far.write_all(b"HTTP/1.1 413 Too large").await.expect("sent");
         write(&mut wire, &[&[b'b'; 9000]]).await.expect_err("the peer has answered");
         assert_eq!(wire.ahead(), &b"HTTP/1.1 413 Too large"[..]);

@@ -103,18 +103,19 @@ impl Store {
     }
 
     /// The row of a name.
-    pub(super) fn name(&mut self, text: &Arc<str>) -> rusqlite::Result<i64> {
+    pub(super) fn name(&mut self, text: &str) -> rusqlite::Result<i64> {
         if let Some(row) = self.names.get(text) {
             return Ok(*row);
         }
         let find = "SELECT id FROM name WHERE text = ?1";
-        let found = self.connection.prepare_cached(find)?.query_row([&**text], |row| row.get(0)).optional()?;
+        let found = self.connection.prepare_cached(find)?.query_row([text], |row| row.get(0)).optional()?;
         let row = match found {
             Some(row) => row,
-            None => self.connection.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.insert([&**text])?,
+            None => self.connection.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.insert([text])?,
         };
+        let text: Arc<str> = text.into();
         self.names.insert(text.clone(), row);
-        self.texts.insert(row, text.clone());
+        self.texts.insert(row, text);
         Ok(row)
     }
 

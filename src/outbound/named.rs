@@ -1,17 +1,17 @@
 //! The ids that an answer of the platform names: of the task or workflow that it created, of calls and messages.
 //!
-//! For the ledger, which keeps them as tags. It reads an answer that has left already, and keeps nothing else of it.
+//! For the ledger, which keeps them as tags. It reads an answer that has left already, and keeps nothing else of it. It looks for
+//! the names of fields and does not parse: that would cost as much as all the rest of a small call.
 
-use serde_json::Value;
+use memchr::memchr_iter;
+use serde::Deserialize as _;
+use serde_json::value::RawValue;
 
 use super::code::ENVELOPE;
 use crate::inbox::ledger::{MOST_IDS, Named};
 
 /// Longest id in bytes that counts as one, as in callbacks.
 const LONGEST_ID: usize = 128;
-
-/// How deep they stand at most: in `data` or `body`, and in the rows of a list there.
-const DEEPEST: usize = 4;
 
 /// Names of fields without underlines and in small letters: the families of the platform write them differently.
 const OF_TASKS: [&str; 4] = ["taskid", "workflowid", "nodetaskid", "wabataskid"];
@@ -20,49 +20,50 @@ const OF_CALLS: [&str; 3] = ["callid", "msgid", "messageid"];
 /// What an answer names; nothing when it is none of the platform's envelopes.
 pub(super) fn find(body: &[u8]) -> Named {
     let mut named = Named::default();
-    if body.len() <= ENVELOPE
-        && body.trim_ascii_start().starts_with(b"{")
-        && let Ok(answer) = serde_json::from_slice::<Value>(body)
-    {
-        look(&answer, 0, &mut named);
+    if body.len() > ENVELOPE || !body.trim_ascii_start().starts_with(b"{") {
+        return named;
+    }
+    for colon in memchr_iter(b':', body) {
+        let Some(name) = field(&body[..colon]) else { continue };
+        let ids = match () {
+            () if OF_TASKS.iter().any(|known| is(name, known)) => &mut named.tasks,
+            () if OF_CALLS.iter().any(|known| is(name, known)) => &mut named.calls,
+            () => continue,
+        };
+        if let Some(id) = id(&body[colon + 1..]).filter(|id| !ids.contains(id)) {
+            ids.push(id);
+        }
+        if named.calls.len() + named.tasks.len() >= MOST_IDS {
+            break;
+        }
     }
     named
 }
 
-fn look(value: &Value, depth: usize, named: &mut Named) {
-    if depth > DEEPEST {
-        return;
-    }
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| look(item, depth + 1, named)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let name: String = name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect();
-                let full = named.calls.len() + named.tasks.len() >= MOST_IDS;
-                match id(value) {
-                    Some(_) if full => return,
-                    Some(id) if OF_TASKS.contains(&name.as_str()) => add(&mut named.tasks, id),
-                    Some(id) if OF_CALLS.contains(&name.as_str()) => add(&mut named.calls, id),
-                    _ => look(value, depth + 1, named),
-                }
-            }
-        }
-        _ => {}
-    }
+/// The name of a field of letters and underlines, in front of its colon. JSON has no other place where such a word stands
+/// between two quotes that are not escaped and in front of a colon.
+fn field(before: &[u8]) -> Option<&[u8]> {
+    let text = before.trim_ascii_end().strip_suffix(b"\"")?;
+    let start = text.iter().rposition(|byte| !byte.is_ascii_alphabetic() && *byte != b'_')?;
+    let is_quoted = text[start] == b'"' && !text[..start].ends_with(b"\\");
+    is_quoted.then(|| &text[start + 1..])
 }
 
-fn add(ids: &mut Vec<String>, id: String) {
-    if !ids.contains(&id) {
-        ids.push(id);
-    }
+/// Whether a field's name is this one, however it is spelled.
+fn is(name: &[u8], known: &str) -> bool {
+    let mut written = name.iter().filter(|byte| **byte != b'_');
+    let same = |byte: u8| written.next().is_some_and(|other| other.eq_ignore_ascii_case(&byte));
+    known.bytes().all(same) && written.next().is_none()
 }
 
-fn id(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() && text.len() <= LONGEST_ID => Some(text.clone()),
-        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
-        _ => None,
-    }
+/// The id that stands here: a text, or a number.
+fn id(rest: &[u8]) -> Option<String> {
+    let value = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(rest)).ok()?.get();
+    let id = match value.as_bytes() {
+        [b'"', ..] => serde_json::from_str(value).ok(),
+        _ => value.parse::<u64>().ok().map(|number| number.to_string()),
+    };
+    id.filter(|id: &String| (1..=LONGEST_ID).contains(&id.len()))
 }
 
 #[cfg(test)]
@@ -81,8 +82,12 @@ mod tests {
                 &[],
             ),
             (r#"{"data":{"link":"x","CalleeNumber":"+6281377700042","id":"1"}}"#, &[], &[]),
-            (r#"{"a":{"b":{"c":{"d":{"e":{"task_id":"too deep"}}}}}}"#, &[], &[]),
+            (r#"{"a":{"b":{"c":{"d":{"e":{"task_id":"deep"}}}}}}"#, &["deep"], &[]),
+            (r#"{"T_ask_Id_" : "a\/b" ,"call_id" :7}"#, &["a/b"], &["7"]),
+            (r#"{"data":"\"task_id\":\"no\"","x\"task_id":"no","task id":"no","mytask_id":"no"}"#, &[], &[]),
+            (r#"{"data":["task_id",":","no"],"d":"task_id:no","task_id ":"no"}"#, &[], &[]),
             (r#"{"task_id":""}"#, &[], &[]),
+            (r#"{"task_id":1.5,"call_id":true,"msg_id":null,"taskId":["no"],"callId":"#, &[], &[]),
             (r#"{"task_id":-1,"call_id":{}}"#, &[], &[]),
             ("[1]", &[], &[]),
             ("{", &[], &[]),

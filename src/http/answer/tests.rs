@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::clock;
+use crate::http::line::Line;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -17,7 +18,8 @@ async fn check(sent: &str, bodyless: bool, expected: Result<(u16, &str, bool), S
             let _ = far.write_all(&bytes).await;
         };
         let program = async {
-            let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), LONG, bodyless, false).await?;
+            let mut answer =
+                Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), LONG, bodyless, false).await?;
             let mut body = Vec::new();
             while let Some(piece) = answer.piece().await? {
                 assert!(!piece.is_empty());
@@ -64,7 +66,7 @@ async fn some_answers_have_no_body_whatever_they_declare() {
 async fn a_connection_that_says_more_than_it_announced_is_not_used_again() {
     let (near, mut far) = tokio::io::duplex(1024);
     far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more").await.expect("sent");
-    let wire = Box::new(Wire::upstream(Box::new(near)));
+    let wire = Box::new(Wire::upstream(Line::Other(Box::new(near))));
     let mut answer = Answer::read(wire, LONG, false, false).await.expect("an answer");
     assert_eq!(answer.piece().await, Ok(Some(&b"hi"[..])));
     assert_eq!(answer.piece().await, Ok(None));
@@ -92,7 +94,7 @@ async fn trickle(begin: &str, again: &str, every: Duration) -> (Result<usize, Se
     });
     let begun = clock::now();
     let read = async {
-        let wire = Box::new(Wire::upstream(Box::new(near)));
+        let wire = Box::new(Wire::upstream(Line::Other(Box::new(near))));
         let mut answer = Answer::read(wire, Duration::from_secs(10), false, false).await?;
         let mut bytes = 0;
         while let Some(piece) = answer.piece().await? {

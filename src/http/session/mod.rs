@@ -22,7 +22,7 @@ use super::line::Line;
 use super::pace::{self, Pace};
 use super::patience::within;
 use super::response::ResponseHead;
-use super::wire::Wire;
+use super::wire::{JOINED, Wire};
 use crate::clock::{self, Instant};
 
 /// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
@@ -364,7 +364,7 @@ impl Session {
         if piece.is_empty() || self.answer == Answering::Bodyless {
             return Ok(());
         }
-        let head = std::mem::take(&mut self.head);
+        let mut head = std::mem::take(&mut self.head);
         let mut size = [0; 18];
         let size = match &mut self.answer {
             Answering::Length(left) if piece.len() as u64 <= *left => {
@@ -376,6 +376,12 @@ impl Session {
             _ => return Err(self.broken()),
         };
         let end: &[u8] = if size.is_empty() { b"" } else { b"\r\n" };
+        if !head.is_empty() && head.len() + piece.len() <= JOINED {
+            for part in [size, piece, end] {
+                head.extend_from_slice(part);
+            }
+            return self.send(&mut [IoSlice::new(&head)]).await;
+        }
         self.send(&mut [&head, size, piece, end].map(IoSlice::new)).await
     }
 

@@ -34,31 +34,30 @@ impl Noting<'_> {
 
 /// Writes calls. Their tags are made here, in the writer's thread.
 fn insert(store: &mut Store, vault: &Vault, calls: &[Call]) -> rusqlite::Result<()> {
-    for call in calls {
-        let names = [&call.program, &call.account, &call.operation].map(|name| store.name(&name.as_str().into()));
-        let [program, account, operation] = names;
+    let mut rows =
+        |call: &Call| Ok((store.name(&call.program)?, store.name(&call.account)?, store.name(&call.operation)?));
+    let names = calls.iter().map(&mut rows).collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut insert = store.connection.prepare_cached(
+        "INSERT INTO ledger (request, at, program, account, operation, key, tags, sent, status, outcome, code, replayed, \
+         phases) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for (call, (program, account, operation)) in calls.iter().zip(names) {
         let key = call.key.as_ref().map(|key| vault.tag(Tagged::Key, &[key]));
-        store
-            .connection
-            .prepare_cached(
-                "INSERT INTO ledger (request, at, program, account, operation, key, tags, sent, status, outcome, code, \
-                 replayed, phases) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?
-            .execute(params![
-                digits(&call.request).unwrap_or_default(),
-                number(call.at_ms),
-                program?,
-                account?,
-                operation?,
-                key,
-                tags(vault, call),
-                call.sent,
-                call.status,
-                call.outcome,
-                call.code,
-                call.replayed,
-                phases(call)
-            ])?;
+        insert.execute(params![
+            digits(&call.request).unwrap_or_default(),
+            number(call.at_ms),
+            program,
+            account,
+            operation,
+            key,
+            tags(vault, call),
+            call.sent,
+            call.status,
+            call.outcome,
+            call.code,
+            call.replayed,
+            phases(call)
+        ])?;
     }
     Ok(())
 }
@@ -93,7 +92,8 @@ pub(super) fn digits(request: &str) -> Option<Vec<u8>> {
     if request.len() != 32 {
         return None;
     }
-    (0..16).map(|at| u8::from_str_radix(request.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    request.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
 fn tags(vault: &Vault, call: &Call) -> Vec<u8> {
