@@ -9,13 +9,16 @@ mod callbacks;
 mod check;
 pub(crate) mod descriptors;
 mod generation;
+mod notify;
 mod reload;
 mod signals;
 mod sources;
+mod succession;
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -24,15 +27,18 @@ use pingora::services::background::background_service;
 use base::Base;
 use callbacks::Callbacks;
 use generation::Generation;
+pub(crate) use reload::Hangups;
 use reload::Reloader;
-pub(crate) use reload::{Hangups, Origin};
+use reload::{Files, Served};
 use signals::Signals;
+use succession::{Beginning, Listening, Predecessor, Successor};
+pub(crate) use succession::{Inheritance, Upgrades};
 use upkeep::Upkeep;
 
 use crate::admin::{Admin, Looks, Reloads};
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::http::listener::Listener;
+use crate::http::listener::{Listener, Site};
 use crate::http::present::Present;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
@@ -53,6 +59,8 @@ pub(crate) struct Gateway {
     signals: Signals,
     /// `None`: the configuration is no file that could be read again.
     reloader: Option<Reloader>,
+    /// `None`: it was not started to take over.
+    successor: Option<Successor>,
 }
 
 /// Why a gateway cannot start: one sentence that says what to do.
@@ -67,6 +75,22 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Where a gateway came from: it is read again for another configuration, and started again for another binary.
+pub(crate) struct Origin {
+    /// The configuration file.
+    pub(crate) path: PathBuf,
+    /// As it was written there when the gateway started.
+    pub(crate) written: Config,
+    /// Where the binary lay.
+    pub(crate) binary: PathBuf,
+    /// Who asks for another configuration.
+    pub(crate) hangups: Hangups,
+    /// Who asks for another binary.
+    pub(crate) upgrades: Upgrades,
+    /// What the process before this one gives, if this one is to take over.
+    pub(crate) inheritance: Option<Inheritance>,
+}
+
 impl Gateway {
     /// Builds everything and binds the listeners. `origin` is where the configuration is read again from.
     ///
@@ -74,7 +98,9 @@ impl Gateway {
     /// A rule that names no operation, a key that does not fit, an inbox that cannot be ours, or an address that is taken.
     pub(crate) fn try_new(config: &Config, metrics: Arc<Metrics>, origin: Option<Origin>) -> Result<Self, StartError> {
         let (reloads, asked) = Reloads::new();
-        let base = Base::try_new(config, metrics, origin.is_some().then_some(reloads))?;
+        let mut origin = origin;
+        let mut inheritance = origin.as_mut().and_then(|origin| origin.inheritance.take());
+        let base = Base::try_new(config, metrics, origin.is_some().then_some(reloads), inheritance.is_some())?;
         let delivery = base.inbox.as_ref().zip(config.inbox.as_ref());
         let delivery =
             delivery.map(|(inbox, rules)| Delivery::new(&config.receivers, rules.retain, inbox, &base.metrics));
@@ -82,33 +108,90 @@ impl Gateway {
         let rules = generation.rules();
         let outbound = Arc::new(Present::new(generation.outbound.clone(), rules.outbound));
         let admin = Arc::new(Present::new(generation.admin.clone(), rules.admin));
-        let callbacks = Callbacks::try_new(&generation, &base)?;
+        let mut site = |name: &str, address| match &mut inheritance {
+            Some(inheritance) => inheritance.site(name, address),
+            None => Site::Address(address),
+        };
+        let callbacks = Callbacks::try_new(&generation, &base, &mut site)?;
         let bound = |error| unbound("outbound", config.outbound.listen, &error);
-        let threads = config.outbound.threads.number();
-        let listener =
-            Listener::try_new("outbound", config.outbound.listen, outbound.clone(), threads, base.drain.clone());
+        let (place, threads) = (site("outbound", config.outbound.listen), config.outbound.threads.number());
+        let listener = Listener::try_new("outbound", place, outbound.clone(), threads, base.drain.clone());
         let listener = listener.map_err(bound)?;
         let bound = |error| unbound("admin", config.admin.listen, &error);
-        let admin_listener = Listener::try_new("admin", config.admin.listen, admin.clone(), 1, base.drain.clone());
-        let admin_listener = admin_listener.map_err(bound)?;
+        let place = site("admin", config.admin.listen);
+        let admin_listener = Listener::try_new("admin", place, admin.clone(), 1, base.drain.clone()).map_err(bound)?;
         let upkeep = Upkeep { outbound: outbound.clone() };
         let looks = Looks { metrics: base.metrics.clone(), history: base.history.clone() };
-        let signals = Signals {
+        let mut signals = Signals {
             drain: base.drain.clone(),
+            callbacks: base.callbacks.clone(),
             deliveries: delivery.as_ref().map(Delivery::stop),
             outbound: outbound.clone(),
+            predecessor: Mutex::default(),
+            abandoned: Arc::default(),
+            metrics: base.metrics.clone(),
         };
         let inbox = base.inbox.clone();
-        let reloader = origin.map(|origin| {
-            let (inbound, tls) = callbacks.as_ref().map_or((None, None), |callbacks| {
-                (Some(callbacks.upkeep.inbound.clone()), callbacks.upkeep.tls.clone())
-            });
-            Reloader::new(
-                origin,
-                asked,
-                reload::Served { base, generation, outbound, admin, inbound, tls, delivery: delivery.clone() },
-            )
+        let mut arrivals = vec![("outbound", listener.arrivals()), ("admin", admin_listener.arrivals())];
+        arrivals.extend(callbacks.as_ref().map(|callbacks| ("inbound", callbacks.listener.arrivals())));
+        let successor = inheritance.map(|inheritance| {
+            inheritance.endow(&config.accounts, &outbound.load().accounts);
+            Successor {
+                heir: Mutex::new(Some(inheritance.heir())),
+                arrivals: arrivals.clone(),
+                drain: base.drain.clone(),
+                callbacks: base.callbacks.clone(),
+                inbox: inbox.clone(),
+                outbound: outbound.clone(),
+                metrics: base.metrics.clone(),
+                abandoned: signals.abandoned.clone(),
+            }
         });
+        let reloader = match origin {
+            None => None,
+            Some(Origin { path, written, binary, hangups, upgrades, .. }) => {
+                let sockets = [
+                    ("outbound", config.outbound.listen, Some(listener.socket())),
+                    ("admin", config.admin.listen, Some(admin_listener.socket())),
+                    (
+                        "inbound",
+                        config.inbound.as_ref().map_or(config.admin.listen, |rules| rules.listen),
+                        callbacks.as_ref().map(|callbacks| callbacks.listener.socket()),
+                    ),
+                ];
+                let listening = sockets.into_iter().filter_map(|(name, address, socket)| {
+                    let socket = socket?.map_err(|error| unbound(name, address, &error));
+                    Some(socket.map(|socket| Listening { name, address, socket }))
+                });
+                let listening = listening.collect::<Result<_, _>>()?;
+                let (inbound, tls) = callbacks.as_ref().map_or((None, None), |callbacks| {
+                    (Some(callbacks.upkeep.inbound.clone()), callbacks.upkeep.tls.clone())
+                });
+                let (drain, on_callbacks) = (base.drain.clone(), base.callbacks.clone());
+                let served = Served {
+                    base,
+                    generation,
+                    outbound: outbound.clone(),
+                    admin,
+                    inbound,
+                    tls,
+                    delivery: delivery.clone(),
+                };
+                let served = Arc::new(Mutex::new(served));
+                signals.predecessor = Mutex::new(Some(Predecessor {
+                    origin: Beginning { binary, config: path.clone(), upgrades },
+                    listening,
+                    arrivals,
+                    served: served.clone(),
+                    outbound,
+                    drain,
+                    callbacks: on_callbacks,
+                    deliveries: signals.deliveries.clone(),
+                    inbox: inbox.clone(),
+                }));
+                Some(Reloader::new(Files { path, written }, hangups, asked, served))
+            }
+        };
         Ok(Self {
             outbound: listener,
             admin: admin_listener,
@@ -119,6 +202,7 @@ impl Gateway {
             looks,
             signals,
             reloader,
+            successor,
         })
     }
 
@@ -154,6 +238,11 @@ impl Gateway {
         }
         if let Some(reloader) = self.reloader {
             server.add_service(background_service("reload", reloader));
+        }
+        match self.successor {
+            Some(successor) => drop(server.add_service(background_service("succession", successor))),
+            // Its sockets listen already.
+            None => notify::ready(),
         }
         server.run(RunArgs { shutdown_signal: Box::new(self.signals) });
         // Last: whoever took a callback or settles a delivery has ended.

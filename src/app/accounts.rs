@@ -15,7 +15,7 @@ use crate::outbound::account::{Account, Sealing};
 use crate::token::{Cache, Family, HttpLogin, LoginEnvelope, LoginError, Observer, Unavailable};
 
 /// The families and their words in metrics.
-const FAMILIES: [(Family, &str); 2] = [(Family::Cloud, "cloud"), (Family::CallCentre, "call_centre")];
+pub(super) const FAMILIES: [(Family, &str); 2] = [(Family::Cloud, "cloud"), (Family::CallCentre, "call_centre")];
 
 /// One account as it was.
 pub(super) type Former<'a> = (&'a config::Account, &'a Account);
@@ -153,6 +153,11 @@ impl Observer for TokenObserver {
         let reason = unavailable.reason.reason();
         self.metrics.token_refreshes.with_label_values(&[&self.account, self.family, "withheld"]).inc();
         tracing::warn!(account = self.account.as_str(), family = self.family, reason, wait_ms, "login withheld");
+    }
+
+    fn token_taken_over(&self, ends_in: Duration) {
+        let ends = clock::wall_millis() / 1000 + ends_in.as_secs();
+        self.metrics.token_expiry.with_label_values(&[self.account.as_str(), self.family]).set(ends as i64);
     }
 
     fn token_refused(&self, generation: u64) {

@@ -9,7 +9,7 @@ use super::StartError;
 use crate::admin::{History, Reloads};
 use crate::clock;
 use crate::config::Config;
-use crate::http::listener::Drain;
+use crate::http::drain::{Drain, Stage};
 use crate::inbound::Refusals;
 use crate::inbox::Inbox;
 use crate::limit::Budget;
@@ -21,7 +21,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(1);
 /// Shared by all generations.
 pub(super) struct Base {
     pub(super) metrics: Arc<Metrics>,
+    /// Of calls and of what operators ask.
     pub(super) drain: Drain,
+    /// Of callbacks, which another process takes over later than calls.
+    pub(super) callbacks: Drain,
     /// `None`: nothing is stored.
     pub(super) inbox: Option<Inbox>,
     /// For the bodies of calls.
@@ -36,7 +39,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Opens and reserves.
+    /// Opens and reserves. `succeeds`: another process still serves, and has the inbox.
     ///
     /// # Errors
     /// An inbox that cannot be ours.
@@ -44,16 +47,20 @@ impl Base {
         config: &Config,
         metrics: Arc<Metrics>,
         reloads: Option<Reloads>,
+        succeeds: bool,
     ) -> Result<Self, StartError> {
         // What only the assembly can know is wrong before anything is opened.
         super::check(config)?;
         let names: Vec<_> = config.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        let inbox = config.inbox.as_ref().map(|rules| Inbox::open(rules, &names, metrics.clone())).transpose();
+        let open = if succeeds { Inbox::succeed } else { Inbox::open };
+        let inbox = config.inbox.as_ref().map(|rules| open(rules, &names, metrics.clone())).transpose();
+        let stage = if succeeds { Stage::Waiting } else { Stage::Serving };
         let inbound = config.inbound.as_ref().map_or(0, |rules| rules.memory);
         metrics.config_serves(clock::wall_millis() / 1000);
         metrics.memory_budget.set((config.outbound.memory + inbound) as i64);
         Ok(Self {
-            drain: Drain::new(),
+            drain: Drain::new(stage),
+            callbacks: Drain::new(stage),
             // It opens now or later; a mistake is told at once.
             inbox: inbox.map_err(|error| StartError(format!("[inbox] {error}")))?,
             outbound_memory: Budget::new(config.outbound.memory, config.outbound.memory_wait, &metrics.memory_in_use),

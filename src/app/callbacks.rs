@@ -10,7 +10,7 @@ use super::base::Base;
 use super::generation::Generation;
 use super::{StartError, unbound};
 use crate::http::door::Public;
-use crate::http::listener::Listener;
+use crate::http::listener::{Listener, Site};
 use crate::http::present::Present;
 use crate::http::tls::Tls;
 use crate::inbound::{Inbound, Upkeep};
@@ -26,7 +26,11 @@ impl Callbacks {
     ///
     /// # Errors
     /// A certificate that cannot be shown, an address that is taken.
-    pub(super) fn try_new(generation: &Generation, base: &Base) -> Result<Option<Self>, StartError> {
+    pub(super) fn try_new(
+        generation: &Generation,
+        base: &Base,
+        site: impl FnOnce(&'static str, SocketAddr) -> Site,
+    ) -> Result<Option<Self>, StartError> {
         let Some(((inbound, rules), listening)) =
             generation.inbound.clone().zip(generation.config.inbound.as_ref()).zip(generation.rules().inbound)
         else {
@@ -44,9 +48,9 @@ impl Callbacks {
         let inbound = Arc::new(Present::new(inbound, listening));
         let (proxies, per_address) = (rules.trusted_proxies.clone(), rules.max_connections_per_address);
         let public = Public { tls: tls.clone(), per_address, proxies };
-        let listener =
-            Listener::try_new("inbound", rules.listen, inbound.clone(), rules.threads.number(), base.drain.clone())
-                .map_err(|error| unbound("inbound", rules.listen, &error))?;
+        let (site, threads) = (site("inbound", rules.listen), rules.threads.number());
+        let listener = Listener::try_new("inbound", site, inbound.clone(), threads, base.callbacks.clone())
+            .map_err(|error| unbound("inbound", rules.listen, &error))?;
         Ok(Some(Self { listener: listener.public(public), upkeep: Upkeep { inbound, tls } }))
     }
 

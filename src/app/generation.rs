@@ -63,7 +63,7 @@ impl Generation {
                 rules: rules.clone(),
                 metrics: base.metrics.clone(),
                 refusals: base.refusals.clone(),
-                drain: base.drain.clone(),
+                drain: base.callbacks.clone(),
             })),
         };
         // Nothing below fails.

@@ -17,6 +17,7 @@ use tokio::time::interval;
 
 use super::base::Base;
 use super::generation::Generation;
+use super::notify;
 use crate::admin::{Admin, Asked, Reloaded};
 use crate::clock;
 use crate::config::Config;
@@ -46,16 +47,6 @@ impl Hangups {
     }
 }
 
-/// Where the configuration came from.
-pub(crate) struct Origin {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// As it was written there when the gateway started.
-    pub(crate) written: Config,
-    /// Who asks for another one.
-    pub(crate) hangups: Hangups,
-}
-
 /// What serves, and can be replaced.
 pub(super) struct Served {
     pub(super) base: Base,
@@ -76,9 +67,9 @@ pub(super) struct Reloader {
 }
 
 /// What a new configuration is read from and compared with.
-struct Files {
-    path: PathBuf,
-    written: Config,
+pub(super) struct Files {
+    pub(super) path: PathBuf,
+    pub(super) written: Config,
 }
 
 /// Why a configuration is not used.
@@ -110,6 +101,7 @@ impl BackgroundService for Reloader {
             // Whoever asked before it begins is told of this one.
             asked.extend(std::iter::from_fn(|| asking.try_recv().ok()));
             let (files, served) = (self.files.clone(), self.served.clone());
+            notify::reloading();
             // Files may hang, and certificate authorities take their time.
             let reloaded = tokio::task::spawn_blocking(move || reload(&files, &mut lock(&served))).await;
             let reloaded = reloaded.unwrap_or_else(|_| {
@@ -117,19 +109,20 @@ impl BackgroundService for Reloader {
                 Err(Refused { reason: "internal", sentence })
             });
             let told = self.tell(reloaded, &mut former);
+            notify::ready();
             asked.into_iter().for_each(|operator| drop(operator.send(told.clone())));
         }
     }
 }
 
 impl Reloader {
-    pub(super) fn new(origin: Origin, asking: mpsc::Receiver<Asked>, served: Served) -> Self {
-        let Origin { path, written, hangups } = origin;
-        Self {
-            asking: Mutex::new(Some((hangups, asking))),
-            files: Arc::new(Files { path, written }),
-            served: Arc::new(Mutex::new(served)),
-        }
+    pub(super) fn new(
+        files: Files,
+        hangups: Hangups,
+        asking: mpsc::Receiver<Asked>,
+        served: Arc<Mutex<Served>>,
+    ) -> Self {
+        Self { asking: Mutex::new(Some((hangups, asking))), files: Arc::new(files), served }
     }
 
     /// In the log, in the series, and for whoever asked.

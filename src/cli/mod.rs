@@ -31,6 +31,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take over from the gateway that has started this one.
+        #[arg(long, hide = true)]
+        take_over: bool,
     },
     /// Check a configuration: exit 0, or 64 with one sentence that says what to do.
     Check {
@@ -59,7 +62,7 @@ enum Command {
 /// Reads the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config } => run::run(&config),
+        Command::Run { config, take_over } => run::run(&config, take_over),
         Command::Check { config } => check::check(&config),
         Command::Call(args) => call::call(&args),
         Command::Reload(args) => reload::reload(&args),

@@ -1,22 +1,23 @@
 //! `run`: the gateway itself, until a signal stops it.
 //! What is wrong at the start is one sentence on standard error; after that, everything is a log line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::{Gateway, Hangups, Origin, descriptors};
+use crate::app::{Gateway, Hangups, Inheritance, Origin, Upgrades, descriptors};
 use crate::config::Config;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::trace;
 
 /// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
-/// 70 for a bug, 0 after a signal.
-pub(crate) fn run(path: &Path) -> ExitCode {
-    // First, because it would end the process.
-    let hangups = match Hangups::catch() {
-        Ok(hangups) => hangups,
+/// 70 for a bug, 0 after a signal. `takes_over`: a running gateway has started this one to take its place.
+pub(crate) fn run(path: &Path, takes_over: bool) -> ExitCode {
+    // First, because they would end the process.
+    let caught = Hangups::catch().and_then(|hangups| Ok((hangups, Upgrades::catch()?)));
+    let (hangups, upgrades) = match caught {
+        Ok(caught) => caught,
         Err(error) => {
             eprintln!("the system does not let the gateway receive signals ({error})");
             return ExitCode::from(70);
@@ -26,7 +27,12 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    let origin = Origin { path: path.to_owned(), written: config.clone(), hangups };
+    let inheritance = match takes_over.then(Inheritance::receive).transpose() {
+        Ok(inheritance) => inheritance,
+        Err(error) => return refuse(&error),
+    };
+    let (path, written, binary) = (path.to_owned(), config.clone(), binary());
+    let origin = Origin { path, written, binary, hangups, upgrades, inheritance };
     if let Some(limit) = descriptors::raise() {
         descriptors::divide(&mut config, limit);
     }
@@ -44,11 +50,12 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     };
     let _export = match config.log.traces.as_deref().map(trace::start).transpose() {
         Ok(export) => export.flatten(),
-        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
+        Err(error) => return refuse(&format_args!("{}: {error}", origin.path.display())),
     };
+    let shown = origin.path.display().to_string();
     let gateway = match Gateway::try_new(&config, metrics, Some(origin)) {
         Ok(gateway) => gateway,
-        Err(error) => return refuse(&format_args!("{}: {error}", path.display())),
+        Err(error) => return refuse(&format_args!("{shown}: {error}")),
     };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -64,4 +71,14 @@ pub(crate) fn run(path: &Path) -> ExitCode {
 fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::from(64)
+}
+
+/// Where this program lay when it was started: what lies there later is the next version. A link is not followed, because it
+/// is what an upgrade may change.
+fn binary() -> PathBuf {
+    let named = std::env::args_os().next().map(PathBuf::from);
+    // A bare name was found on the search path, whose result only the system knows.
+    let named = named.filter(|named| named.components().count() > 1);
+    let absolute = named.and_then(|named| std::path::absolute(named).ok());
+    absolute.or_else(|| std::env::current_exe().ok()).unwrap_or_default()
 }

@@ -68,7 +68,27 @@ impl Door {
             return Ok(Some(Visitor { stream, peer: peer.ip().to_canonical(), place }));
         };
         let (stream, peer) = socket.accept().await?;
-        let peer = peer.ip().to_canonical();
+        self.seat(public, stream, peer.ip().to_canonical())
+    }
+
+    /// A connection from the process before this one: the same, but that it is there already.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) async fn welcome(&self, stream: std::net::TcpStream) -> io::Result<Option<Visitor>> {
+        // Its peer may have gone meanwhile.
+        let Ok(peer) = stream.peer_addr() else { return Ok(None) };
+        let (stream, peer) = (TcpStream::from_std(stream)?, peer.ip().to_canonical());
+        match &self.public {
+            Some(public) => self.seat(public, stream, peer),
+            None => {
+                let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+                Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: None } }))
+            }
+        }
+    }
+
+    fn seat(&self, public: &Public, stream: TcpStream, peer: IpAddr) -> io::Result<Option<Visitor>> {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Ok(None) };
         let seat = if public.proxies.iter().any(|network| network.contains(&peer)) {
             None
@@ -93,6 +113,13 @@ impl Door {
                 _ => None,
             },
         }
+    }
+}
+
+impl Visitor {
+    /// Without anything around its bytes.
+    pub(super) fn plain(self) -> (Line, Place) {
+        (Line::Tcp(self.stream), self.place)
     }
 }
 

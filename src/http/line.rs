@@ -29,6 +29,19 @@ impl Line {
         }
     }
 
+    /// The connection itself, for another process. Only plain TCP can go on there: what TLS agreed on stays here.
+    pub(super) fn into_tcp(self) -> Option<std::net::TcpStream> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().ok(),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it is plain TCP.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// Whether the peer has closed its side, perhaps behind bytes that nobody has read yet. Only plain TCP can tell.
     pub(super) fn is_closed_by_peer(&self) -> bool {
         let Self::Tcp(stream) = self else { return false };

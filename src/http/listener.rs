@@ -1,27 +1,28 @@
 //! The accept loop: connections in, requests handed to an [`App`] one after another.
 //!
 //! The clock of a header starts at the first byte of a request and runs to the header's end, so a header that trickles
-//! ends; of the first one it starts with the connection, so that neither TLS nor silence adds to it. A connection that cannot carry another request closes in a way that lets its last answer arrive. An idle one
-//! closes when the gateway drains. It never looks into a request.
+//! ends; of the first one it starts with the connection, so that neither TLS nor silence adds to it. A connection that
+//! cannot carry another request closes in a way that lets its last answer arrive. An idle one closes when the gateway
+//! drains, or goes to the process that takes over. It never looks into a request.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-// Tokio's timers wake their own runtime by a system call each time one is set; these do not.
-use pingora_timeout::timeout;
 use tokio::net::TcpSocket;
-use tokio::sync::{Notify, watch};
+use tokio::sync::mpsc;
 
-use super::door::{Door, Public};
+use super::door::{Door, Place, Public, Visitor};
+use super::drain::{Arrival, Drain, Stage};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
+use super::line::Line;
 use super::present::{Present, Rules};
 use super::session::{NoRequest, Session};
 use crate::clock;
@@ -69,6 +70,16 @@ pub(crate) struct Listener<A> {
     threads: usize,
     drain: Drain,
     public: Option<Public>,
+    /// Connections from the process before this one. No more than it had.
+    arrivals: (mpsc::UnboundedSender<Arrival>, mpsc::UnboundedReceiver<Arrival>),
+}
+
+/// A socket to listen on: an address to be bound, or a socket that another process has bound there.
+pub(crate) enum Site {
+    /// To be bound.
+    Address(SocketAddr),
+    /// It listens already.
+    Bound(TcpListener),
 }
 
 impl<A: App> Listener<A> {
@@ -78,13 +89,17 @@ impl<A: App> Listener<A> {
     /// What the kernel says of the address.
     pub(crate) fn try_new(
         name: &'static str,
-        address: SocketAddr,
+        site: Site,
         present: Arc<Present<A>>,
         threads: usize,
         drain: Drain,
     ) -> io::Result<Self> {
-        let socket = bind(address)?;
-        Ok(Self { name, socket: Some(socket), present, threads, drain, public: None })
+        let socket = match site {
+            Site::Address(address) => bind(address)?,
+            Site::Bound(socket) => socket,
+        };
+        let arrivals = mpsc::unbounded_channel();
+        Ok(Self { name, socket: Some(socket), present, threads, drain, public: None, arrivals })
     }
 
     /// The same where strangers may connect.
@@ -95,6 +110,19 @@ impl<A: App> Listener<A> {
     /// The address it is bound to, with the port that port 0 became.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)
+    }
+
+    /// Another handle to its socket, for the process that takes over; the socket listens as long as there is one.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub(crate) fn socket(&self) -> io::Result<TcpListener> {
+        self.socket.as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), TcpListener::try_clone)
+    }
+
+    /// Where connections from another process are put.
+    pub(crate) fn arrivals(&self) -> mpsc::UnboundedSender<Arrival> {
+        self.arrivals.0.clone()
     }
 }
 
@@ -107,25 +135,41 @@ impl<A: App> Service for Listener<A> {
             return;
         };
         let door = Arc::new(Door::new(self.present.rules().max_connections, self.public.take()));
-        let drain = self.drain.clone();
-        let mut draining = pin!(drain.begun());
         loop {
             let accepted = tokio::select! {
-                accepted = door.accept(&socket) => accepted,
-                () = &mut draining => return,
+                accepted = door.accept(&socket), if self.drain.is(Stage::Serving) =>
+                    accepted.map(|visitor| visitor.map(|visitor| (visitor, None))),
+                // In this process again, or here for the first time, they count like the others.
+                Some(arrival) = self.arrivals.1.recv(), if self.drain.is(Stage::Serving) =>
+                    door.welcome(arrival.stream).await.map(|visitor| visitor.map(|visitor| (visitor, Some(arrival.ahead)))),
+                () = self.drain.reaches(Stage::Serving), if !self.drain.is(Stage::Serving) => continue,
+                () = self.drain.leaves(Stage::Serving), if self.drain.is(Stage::Serving) => continue,
+                () = self.drain.reaches(Stage::Stopping) => return,
                 _ = stop.changed() => return,
             };
             match accepted {
-                Ok(Some(visitor)) => {
-                    let (present, drain, door) = (self.present.clone(), self.drain.clone(), door.clone());
+                Ok(Some((visitor, ahead))) => {
+                    let (name, present, drain) = (self.name, self.present.clone(), self.drain.clone());
+                    let (door, counted) = (door.clone(), self.drain.connected());
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
                         let first_by = clock::now() + rules.header_timeout;
-                        let Some((line, place)) = door.open(visitor, rules.header_timeout).await else { return };
+                        let Some((line, place)) = opened(&door, visitor, ahead.is_some(), rules).await else { return };
                         drop(door);
-                        let session = Session::new(line, rules.write_timeout).first_by(first_by);
-                        converse(&present, session, peer, rules, &drain).await;
+                        let (session, silence) = match ahead {
+                            Some(ahead) => {
+                                (Session::resumed(line, ahead, rules.write_timeout), rules.keepalive_timeout)
+                            }
+                            None => {
+                                let session = Session::new(line, rules.write_timeout).first_by(first_by);
+                                (session, rules.header_timeout)
+                            }
+                        };
+                        let left = converse(&present, session, silence, peer, rules, &drain).await;
+                        if let Some((stream, ahead)) = left {
+                            drain.send_away(name, stream, ahead, Some(counted));
+                        }
                         drop(place);
                     });
                 }
@@ -160,106 +204,76 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// One connection: requests one after another, pipelined ones included, until somebody has enough.
-async fn converse<A: App>(present: &Present<A>, mut session: Session, peer: IpAddr, rules: Rules, drain: &Drain) {
+/// What a visitor speaks over. One that was handed over has shaken hands with nobody: only plain connections are.
+async fn opened(door: &Door, visitor: Visitor, is_known: bool, rules: Rules) -> Option<(Line, Place)> {
+    if is_known { Some(visitor.plain()) } else { door.open(visitor, rules.header_timeout).await }
+}
+
+/// One connection: requests one after another, pipelined ones included, until somebody has enough. What is left of it, where
+/// another process is to go on with it.
+async fn converse<A: App>(
+    present: &Present<A>,
+    mut session: Session,
+    mut allowed: Duration,
+    peer: IpAddr,
+    rules: Rules,
+    drain: &Drain,
+) -> Option<(TcpStream, BytesMut)> {
     let mut request = Request::new();
-    let mut allowed = rules.header_timeout;
-    let mut draining = pin!(drain.begun());
+    let mut unsettled = pin!(drain.leaves(Stage::Serving));
     loop {
         let begun = tokio::select! {
             biased;
-            begun = session.await_request(allowed) => begun,
-            () = &mut draining => false,
+            begun = session.await_request(allowed) => Some(begun),
+            () = &mut unsettled => None,
         };
-        if !begun {
-            return;
+        if drain.is(Stage::Handing) && begun != Some(false) && session.can_be_handed_over() {
+            return session.take_apart();
+        }
+        match begun {
+            Some(true) => {}
+            // It was to go elsewhere, and is to stay after all.
+            None if drain.is(Stage::Serving) => {
+                unsettled.set(drain.leaves(Stage::Serving));
+                continue;
+            }
+            _ => return None,
         }
         let in_flight = drain.enter();
-        match session.read_request(&mut request, rules.max_header, rules.header_timeout).await {
-            Ok(()) => {}
-            Err(NoRequest::Gone) => return,
-            Err(NoRequest::Fault(fault)) => {
+        let movable = session.can_be_handed_over();
+        let read = tokio::select! {
+            biased;
+            read = session.read_request(&mut request, rules.max_header, rules.header_timeout) => Some(read),
+            // Whatever of the head is here goes with the connection.
+            () = drain.reaches(Stage::Handing), if movable => None,
+        };
+        match read {
+            None => return session.take_apart(),
+            Some(Ok(())) => {}
+            Some(Err(NoRequest::Gone)) => return None,
+            Some(Err(NoRequest::Fault(fault))) => {
                 present.load().refuse(&request, &mut session, fault).await;
-                return session.linger().await;
+                session.linger().await;
+                return None;
             }
         }
-        if drain.is_draining() {
+        if drain.is_draining() || drain.is(Stage::Handing) && !session.can_be_handed_over() {
             session.close_after();
         }
         let after = present.load().serve(&request, &mut session, peer).await;
         match after {
             After::Keep => {}
-            After::Linger => return session.linger().await,
-            After::Cut => return,
+            After::Linger => {
+                session.linger().await;
+                return None;
+            }
+            After::Cut => return None,
         }
         drop(in_flight);
         if !session.next() {
-            return session.linger().await;
+            session.linger().await;
+            return None;
         }
         allowed = rules.keepalive_timeout;
-    }
-}
-
-/// The one way to stop: says that the gateway drains, and knows how many requests are in flight.
-#[derive(Clone)]
-pub(crate) struct Drain(Arc<DrainState>);
-
-struct DrainState {
-    stopping: watch::Sender<bool>,
-    in_flight: AtomicUsize,
-    left: Notify,
-}
-
-/// A request in flight; dropping it says that it ended.
-pub(crate) struct InFlight(Arc<DrainState>);
-
-impl Drain {
-    /// Nothing in flight, not draining.
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(DrainState {
-            stopping: watch::Sender::new(false),
-            in_flight: AtomicUsize::new(0),
-            left: Notify::new(),
-        }))
-    }
-
-    /// Ready once the gateway drains.
-    async fn begun(&self) {
-        let _ = self.0.stopping.subscribe().wait_for(|&stopping| stopping).await;
-    }
-
-    fn enter(&self) -> InFlight {
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.0.clone())
-    }
-
-    /// Whether the gateway takes no new connections and closes each after its answer.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.0.stopping.borrow()
-    }
-
-    /// Stops accepting, then waits until nothing is in flight or the grace period ends.
-    /// Returns how many requests were still in flight.
-    pub(crate) async fn drain(&self, grace: Duration) -> usize {
-        self.0.stopping.send_replace(true);
-        let empty = async {
-            loop {
-                let left = self.0.left.notified();
-                if self.0.in_flight.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                left.await;
-            }
-        };
-        let _ = timeout(grace, empty).await;
-        self.0.in_flight.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.left.notify_one();
-        }
     }
 }

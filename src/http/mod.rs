@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod door;
+pub(crate) mod drain;
 mod framing;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;

@@ -57,6 +57,16 @@ impl Wire {
         }
     }
 
+    /// The connection and what was read ahead, for another process.
+    pub(super) fn into_parts(self) -> (Line, BytesMut) {
+        (self.inner, self.ahead)
+    }
+
+    /// What it runs over.
+    pub(super) fn line(&self) -> &Line {
+        &self.inner
+    }
+
     /// For the asking side.
     pub(crate) fn upstream(inner: Line) -> Self {
         Self { asks: true, ..Self::downstream(inner) }

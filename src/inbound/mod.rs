@@ -36,8 +36,9 @@ use source::Sources;
 pub(crate) use upkeep::Upkeep;
 
 use crate::config;
+use crate::http::drain::Drain;
 use crate::http::head;
-use crate::http::listener::{After, App, Drain, HeaderFault};
+use crate::http::listener::{After, App, HeaderFault};
 use crate::http::session::Session;
 use crate::limit::Budget;
 use crate::metrics::Metrics;

@@ -5,6 +5,7 @@
 mod census;
 mod checkpoint;
 mod commit;
+mod custody;
 mod disk;
 mod entry;
 mod filter;
@@ -54,6 +55,7 @@ pub use start::OpenError;
 use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
+use custody::Custody;
 use entry::Answer;
 use keyed::Turnstiles;
 use queue::{Append, Job, Purged, Quarantine, Settle};
@@ -87,7 +89,16 @@ impl Inbox {
     /// # Errors
     /// One sentence that says what to do, when the configuration means a database or a key that cannot be ours.
     pub fn open(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Self, OpenError> {
-        start::start(rules, receivers, metrics).map(|threads| Self(Arc::new(threads)))
+        start::start(rules, receivers, metrics, Custody::Here).map(|threads| Self(Arc::new(threads)))
+    }
+
+    /// The same while the process before this one still has the database: it is looked at now, and opened after
+    /// [`Inbox::take_over`].
+    ///
+    /// # Errors
+    /// The same sentence.
+    pub fn succeed(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        start::start(rules, receivers, metrics, Custody::Elsewhere).map(|threads| Self(Arc::new(threads)))
     }
 
     /// Whether [`Inbox::open`] would refuse these rules. Makes and changes nothing, also while a gateway uses the database.

@@ -137,6 +137,8 @@ struct Waiting {
     jobs: VecDeque<Job>,
     bytes: usize,
     closed: bool,
+    /// The writer is to look around, whatever waits.
+    woken: bool,
 }
 
 /// What the writer is to do next.
@@ -184,10 +186,11 @@ impl Queue {
     /// The next batch; waits at most this long for its first job.
     pub(super) fn take(&self, patience: Duration) -> Next {
         let mut waiting = self.lock();
-        if waiting.jobs.is_empty() && !waiting.closed {
+        if waiting.jobs.is_empty() && !waiting.closed && !waiting.woken {
             let (after, _) = self.filled.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
             waiting = after;
         }
+        waiting.woken = false;
         if waiting.jobs.is_empty() && waiting.closed {
             return Next::End;
         }
@@ -212,6 +215,12 @@ impl Queue {
         let jobs = std::mem::take(&mut waiting.jobs);
         drop(waiting);
         jobs.into_iter().for_each(|job| job.refuse(Unavailable::Closed));
+    }
+
+    /// The writer looks around now, whatever waits.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.filled.notify_all();
     }
 
     /// Whether nothing more is taken.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::custody::Keeper;
 use super::health::Health;
 use super::lease::Desk;
 use super::ledger::Pending;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) ledger: Pending,
     pub(super) parents: Parents,
     pub(super) health: Health,
+    pub(super) custody: Keeper,
     pub(super) progress: Progress,
     /// Grows with each failure; a connection of an older one is not used any more.
     pub(super) generation: AtomicU64,

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
+use super::custody::{Custody, Keeper};
 use super::filter::State;
 use super::health::Health;
 use super::home::Home;
@@ -46,12 +47,21 @@ pub(super) fn check(rules: &config::Inbox) -> Result<(), OpenError> {
     }
 }
 
-pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Metrics>) -> Result<Threads, OpenError> {
+/// `custody` says whether the database is there to be opened.
+pub(super) fn start(
+    rules: &config::Inbox,
+    receivers: &[String],
+    metrics: Arc<Metrics>,
+    custody: Custody,
+) -> Result<Threads, OpenError> {
     let opening = Opening { rules: rules.clone(), receivers: receivers.to_vec() };
-    let first = match opening.attempt() {
-        Err(Obstacle { nature: Nature::Mistake, sentence }) => return Err(OpenError(sentence)),
-        first => first,
+    let first = match custody {
+        Custody::Here => opening.attempt(),
+        _ => opening.look().and(Err(Obstacle::trouble("the gateway before this one still closes the inbox: wait"))),
     };
+    if let Err(Obstacle { nature: Nature::Mistake, sentence }) = first {
+        return Err(OpenError(sentence));
+    }
     let shared = Arc::new(Shared {
         path: rules.path.clone(),
         vault: OnceLock::new(),
@@ -63,6 +73,7 @@ pub(super) fn start(rules: &config::Inbox, receivers: &[String], metrics: Arc<Me
         parents: Parents::default(),
         ledger: Pending::new(Bounds::new(rules.ledger, rules.ledger_max_bytes)),
         health: Health::default(),
+        custody: Keeper::new(custody),
         progress: Progress::default(),
         generation: AtomicU64::new(0),
         metrics,

@@ -93,14 +93,15 @@ impl Writer {
     fn work(&mut self) {
         loop {
             let now = clock::now();
-            if self.store.is_none() && now >= self.home.try_at() {
+            if self.store.is_none() && self.shared.custody.lets_try(now >= self.home.try_at()) {
                 self.open();
             }
             if now >= self.upkeep_at {
                 self.upkeep_at = now + UPKEEP;
                 self.keep_up();
             }
-            let until = if self.store.is_none() { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
+            let tries = self.store.is_none() && !self.shared.custody.is_elsewhere();
+            let until = if tries { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
             let patience = match self.purging || self.noting {
                 true => Duration::ZERO,
                 false => until.saturating_duration_since(clock::now()),
@@ -256,6 +257,7 @@ impl Writer {
         let opened = self.home.open(&self.shared);
         let is_open = opened.is_ok();
         self.resume(opened);
+        self.shared.custody.tried(is_open);
         if is_open {
             tracing::info!("the inbox takes callbacks again");
         }

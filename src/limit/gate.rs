@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 
 use super::fair::Fair;
 use super::fields::{Met, Policy};
+use super::spent::Spent;
 use super::turns::{Asked, Due, Held, NotNow, Seen, Turns};
 use crate::clock::{self, Instant};
 use crate::config::{Frequency, Quota};
@@ -39,7 +40,7 @@ pub(super) struct GateRules {
 /// A handle of one configuration: cheap to clone. The gate itself outlives configurations.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
-    policy: Option<Policy>,
+    pub(super) policy: Option<Policy>,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +67,7 @@ struct State {
 pub(super) struct Place {
     gate: Gate,
     has_left: bool,
-    seen: Seen,
+    pub(super) seen: Seen,
 }
 
 impl Gate {
@@ -181,6 +182,16 @@ impl Gate {
         part.is_some()
     }
 
+    /// What is used up of it.
+    pub(super) fn spent(&self, now: Instant) -> Option<Spent> {
+        self.lock().turns.spent(now)
+    }
+
+    /// As much was used up elsewhere, before the first call here.
+    pub(super) fn owe(&self, spent: &Spent, now: Instant) {
+        self.lock().turns.owe(spent, now);
+    }
+
     /// Uses and shows what time has brought back.
     pub(super) fn recover(&self, now: Instant) {
         let mut state = self.lock();
@@ -283,15 +294,6 @@ impl Drop for Place {
         self.gate.give(due);
         if drive {
             self.gate.drive(now);
-        }
-    }
-}
-
-impl<'a> Met<'a> {
-    /// Adds what the call saw at this gate, if it has a rate.
-    pub(super) fn pass(&mut self, gate: &'a Gate, place: &Place) {
-        if let Some(policy) = &gate.policy {
-            self.add(policy, place.seen.left, place.seen.interval);
         }
     }
 }

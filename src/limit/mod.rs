@@ -14,6 +14,7 @@ mod gate;
 mod order;
 mod pace;
 mod rate;
+mod spent;
 mod turns;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub(crate) use budget::{Admitted, Budget, NoRoom, Reserved};
 pub use deadline::{BadDeadline, parse as parse_deadline};
 pub use fields::Met;
+pub(crate) use spent::SpentBy;
 
 use breaker::Breaker;
 use gate::{Gate, GateRules, Place};

@@ -13,6 +13,7 @@ use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
+use super::spent::Level;
 use crate::clock::Instant;
 use crate::config::Frequency;
 
@@ -67,16 +68,29 @@ impl Rate {
     /// owed beyond it.
     pub(super) fn moved(&mut self, full: Frequency, burst: u32, now: Instant) -> Self {
         let mut moved = Self::new(full, burst, now);
+        let level = self.level(now);
+        moved.charge(level, now);
+        moved.left = self.left.min(moved.burst);
+        moved
+    }
+
+    /// How much is used up now.
+    pub(super) fn level(&mut self, now: Instant) -> Level {
         let used = self.used(now);
         // A burst that was allowed is no debt: only what went out ahead of its time is one. Else who used up a large burst
         // would wait for it at the new rate, for minutes where that is a low one.
         let within = used.min(f64::from(self.capacity) / f64::from(self.full));
-        let cells = |calls: f64| (calls * f64::from(moved.full)).ceil();
-        let cells = cells(within.min(f64::from(moved.burst))) + cells(used - within);
+        Level { within, beyond: used - within }
+    }
+
+    /// As much was used up elsewhere, and counts here.
+    pub(super) fn charge(&mut self, level: Level, now: Instant) {
+        // What came back before counts for nothing: the bucket was full.
+        self.limiter.clock().tell(Nanos::new(nanos(now.saturating_duration_since(self.start))));
+        let cells = |calls: f64| (calls.max(0.0) * f64::from(self.full)).ceil();
+        let cells = cells(level.within.min(f64::from(self.burst))) + cells(level.beyond);
         // Paid as time goes on, like everything that is owed.
-        moved.owed = cells.min(f64::from(u32::MAX)) as i64;
-        moved.left = self.left.min(moved.burst);
-        moved
+        self.owed += cells.min(f64::from(u32::MAX)) as i64;
     }
 
     /// How many calls at the full rate are used up now, those that are owed included.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fair::Fair;
 use super::pace::Pace;
+use super::spent::Spent;
 use crate::clock::Instant;
 use crate::config::{Frequency, Quota};
 
@@ -109,6 +110,21 @@ impl<T> Turns<T> {
             (pace, quota) => *pace = quota.map(|quota| Pace::new(quota, least, now)),
         }
         self.pace.as_ref().map(|pace| pace.adapt.part())
+    }
+
+    /// How much of the rate is used up, by those who wait, too.
+    pub(super) fn spent(&mut self, now: Instant) -> Option<Spent> {
+        let waiting = self.waiting.len();
+        let pace = self.pace.as_mut()?;
+        Some(Spent { turns: pace.turns.level(now).and(waiting), exits: pace.exits.level(now).and(waiting) })
+    }
+
+    /// As much was used up elsewhere, and counts here.
+    pub(super) fn owe(&mut self, spent: &Spent, now: Instant) {
+        if let Some(pace) = &mut self.pace {
+            pace.turns.charge(spent.turns, now);
+            pace.exits.charge(spent.exits, now);
+        }
     }
 
     /// A call asks to pass, and waits up to `patience`. Those who came before go first. `call` is how it is told later.

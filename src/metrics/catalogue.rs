@@ -99,6 +99,7 @@ const LIMIT: Label = closed("limit", &["program", "operation", "account", "pause
 const BREAKER: Label = closed("state", &["closed", "open", "probing"]);
 const CONNECTION: Label = closed("outcome", &["new", "reused", "replaced", "failed"]);
 const LISTENER: Label = closed("listener", &["inbound"]);
+const UPGRADE: Label = closed("outcome", &["ok", "refused"]);
 const RELOAD: Label = closed("outcome", &["ok", "invalid", "restart", "internal"]);
 const DEAD: Label = closed("reason", &["gone", "buried", "expired", "unreadable"]);
 const REFUSAL: Label = closed(
@@ -298,6 +299,7 @@ pub const ALL: &[Series] = &[
         &[],
         "When the configuration that serves was read, in seconds since 1970.",
     ),
+    series("upgrades_total", Counter, &[UPGRADE], "Upgrades: ok where this process took over from another one, refused where the next one could not."),
     series("build_info", Gauge, &[configured("version", Configured::Version)], "Always 1; the version is the label."),
 ];
 

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub config_successful: IntGauge,
     /// When the one that serves was read, in seconds since 1970.
     pub config_timestamp: IntGauge,
+    /// Upgrades, by what became of them.
+    pub upgrades: IntCounterVec,
     /// What limits calls.
     pub limits: Limits,
     /// Callbacks, the inbox and deliveries.
@@ -114,6 +116,7 @@ impl Metrics {
             config_reloads: declare.counters("config_reload_total")?,
             config_successful: declare.gauge("config_last_reload_successful")?,
             config_timestamp: declare.gauge("config_last_reload_success_timestamp_seconds")?,
+            upgrades: declare.counters("upgrades_total")?,
             limits: Limits::try_new(&declare)?,
             callbacks: Callbacks::try_new(&declare)?,
             keyed: Keyed::try_new(&declare)?,
@@ -127,8 +130,12 @@ impl Metrics {
         }
         metrics.families = declare.families();
         // Words that are rare are there from the start, or their first time would look like none.
-        for (name, family) in [("refusals_total", &metrics.refusals), ("config_reload_total", &metrics.config_reloads)]
-        {
+        let rare = [
+            ("refusals_total", &metrics.refusals),
+            ("config_reload_total", &metrics.config_reloads),
+            ("upgrades_total", &metrics.upgrades),
+        ];
+        for (name, family) in rare {
             for label in catalogue::find(name).map_or(&[][..], |series| series.labels) {
                 if let catalogue::Values::Closed(words) = label.values {
                     words.iter().for_each(|word| drop(family.with_label_values(&[word])));
@@ -147,6 +154,11 @@ impl Metrics {
             "ok" => self.config_serves(now),
             _ => self.config_successful.set(0),
         }
+    }
+
+    /// A new binary was to take over; `outcome` is one of the label's values.
+    pub fn upgraded(&self, outcome: &'static str) {
+        self.upgrades.with_label_values(&[outcome]).inc();
     }
 
     /// A configuration serves since `now`, in seconds since 1970.

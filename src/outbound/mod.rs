@@ -38,8 +38,9 @@ use route::Routes;
 use stop::Stop;
 
 use crate::config;
+use crate::http::drain::Drain;
 use crate::http::head::Request;
-use crate::http::listener::{After, App, Drain, HeaderFault};
+use crate::http::listener::{After, App, HeaderFault};
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
 use crate::inbox::Inbox;

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 
 use super::pace::{BackOff, Pace, refresh_after};
-use super::{Absent, Issued, Login, LoginError, Observer, Reason, Remaining, Token, Unavailable};
+use super::{Absent, Handed, Issued, Login, LoginError, Observer, Reason, Remaining, Token, Unavailable};
 use crate::clock::{self, Instant};
 use crate::config::TokenRule;
 use crate::secret::Secret;
@@ -126,6 +126,36 @@ impl<L: Login> Cache<L> {
             state.absent = Absent::Refused;
         }
         self.shared.tell(|observer| observer.token_refused(generation));
+        self.shared.changed.notify_waiters();
+    }
+
+    /// The token that is held, as another process can go on with it.
+    pub fn hand_over(&self) -> Option<Handed> {
+        let now = clock::now();
+        let token = self.shared.find(now)?;
+        let text = token.header_value().as_bytes().strip_prefix(super::SCHEME)?;
+        Some(Handed {
+            text: Secret::new(text),
+            refresh_in: token.0.refresh_at.saturating_duration_since(now),
+            ends_in: token.0.expires_at.saturating_duration_since(now),
+        })
+    }
+
+    /// Goes on with another process's token of the same key at the same platform. One that cannot be used is as good as none.
+    pub fn take_over(&self, handed: &Handed) {
+        let now = clock::now();
+        let ends_in = {
+            let mut state = self.shared.lock();
+            let (refresh_at, ends_in) = (now + handed.refresh_in.min(LONGEST_LIFE), handed.ends_in.min(LONGEST_LIFE));
+            let Ok(token) = Token::try_new(&handed.text, state.generation + 1, refresh_at, now + ends_in) else {
+                return;
+            };
+            state.generation = token.generation();
+            state.absent = Absent::Lapsed;
+            self.shared.held.store(Some(token.0));
+            ends_in
+        };
+        self.shared.tell(|observer| observer.token_taken_over(ends_in));
         self.shared.changed.notify_waiters();
     }
 

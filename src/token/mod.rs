@@ -95,6 +95,17 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A token on its way to the process that takes over.
+#[derive(Debug)]
+pub struct Handed {
+    /// The token.
+    pub text: Secret,
+    /// Time until it is to be renewed.
+    pub refresh_in: Duration,
+    /// Time until its true end.
+    pub ends_in: Duration,
+}
+
 /// Asks the platform for a token, once.
 pub trait Login: Send + Sync + 'static {
     /// One login, without a second try of its own. The cache gives it [`LOGIN_TIME`] and drops it after that.
@@ -111,6 +122,11 @@ pub trait Observer: Send + Sync + 'static {
     /// No login was made for a call or a refresh, because the pace or the platform's `Retry-After` forbids it.
     fn login_withheld(&self, unavailable: &Unavailable) {
         let _ = unavailable;
+    }
+
+    /// Another process's token is held now, and ends after so long.
+    fn token_taken_over(&self, ends_in: Duration) {
+        let _ = ends_in;
     }
 
     /// The platform refused the current generation, and it was forgotten.

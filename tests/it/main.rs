@@ -50,4 +50,5 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod upgrade;
 mod upstream;

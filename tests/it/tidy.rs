@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
 const SIMULATOR_USES: [&str; 4] = ["envelope", "clock", "config", "secret"];
 
 /// What only these rooms may name, and why.
-const ONLY_IN: [(&[&str], &[&str], &str); 11] = [
+const ONLY_IN: [(&[&str], &[&str], &str); 13] = [
     (&["aes", "cbc", "cipher", "sha2"], &["envelope"], "one place to review how bytes are sealed"),
     (
         &["base64_simd"],
@@ -56,7 +56,13 @@ const ONLY_IN: [(&[&str], &[&str], &str); 11] = [
         &["config", "cli", "inbox"],
         "files are read at the door; a command writes the ones it is asked for; the inbox has its folder",
     ),
-    (&["std::process::Command", "tokio::process"], &[], "the gateway starts no other program"),
+    (&["std::process::Command"], &["app"], "the gateway starts no other program than the next one of its own"),
+    (&["tokio::process"], &[], "the gateway starts no other program"),
+    (
+        &["rustix", "sd_notify"],
+        &["app"],
+        "one place to review what leaves for another process: descriptors, tokens, what systemd is told",
+    ),
 ];
 
 /// Functions whose name a trait of another crate asks for.

@@ -5,6 +5,7 @@
 //! call. It keeps a connection only where the next request can be found on it, and never decides what is answered.
 
 mod date;
+pub(crate) mod handing;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -32,8 +33,7 @@ const LARGE_READ: usize = 24 * 1024;
 /// The most that one read of a body takes, in bytes.
 const BODY_READ: usize = 64 * 1024;
 
-/// How long a connection that will close is still read, so that its last answer arrives before a reset could take
-/// it away (RFC 9112 section 9.6).
+/// How long a connection that will close is still read, or a reset could take its last answer away (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How often it is looked for that a program has gone whose body was not read yet.

@@ -58,6 +58,11 @@ impl Inbox {
         self.0.turnstiles.entrance(key.tags[0])
     }
 
+    /// Whether no call is under way with a key.
+    pub fn is_without_keys_under_way(&self) -> bool {
+        self.0.turnstiles.is_idle()
+    }
+
     /// What is known of a key; `None`: it is free.
     ///
     /// # Errors

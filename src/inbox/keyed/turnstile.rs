@@ -51,6 +51,11 @@ impl Turnstiles {
         Entrance(Seat { turnstiles: self.clone(), tag, turnstile: Some(turnstile) })
     }
 
+    /// Whether nobody is under way with a key, and no end of a call is tried again.
+    pub(in crate::inbox) fn is_idle(&self) -> bool {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).is_empty() && self.late.available_permits() == MOST_LATE
+    }
+
     /// A place among those whose end is tried again.
     pub(super) fn late(&self) -> Option<OwnedSemaphorePermit> {
         self.late.clone().try_acquire_owned().ok()

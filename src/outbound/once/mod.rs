@@ -108,6 +108,8 @@ pub(super) async fn enter<'a>(
         query: received.query,
         key,
     };
+    // Just after a take-over the process before this one still ends its calls with keys.
+    inbox.tried_within(received.patience.unwrap_or(outbound.rules.body_timeout)).await;
     let key = inbox.key(&scope).map_err(unavailable)?;
     let (flight, waited) = {
         let mut entering = pin!(inbox.entrance(&key).enter());

@@ -210,7 +210,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     /// Where the platform calls back, when it does.
     pub(crate) inbound: Option<SocketAddr>,
-    output: Output,
+    pub(super) output: Output,
     child: Child,
     folder: Folder,
 }
@@ -316,8 +316,7 @@ impl Gateway {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(name).arg(self.pid().to_string()).status().expect("kill runs");
-        assert!(sent.success());
+        signal(name, self.pid());
     }
 
     /// Writes another configuration into the file that it was started with.
@@ -371,9 +370,16 @@ impl Gateway {
     }
 }
 
+/// Sends a signal to a process that was started here.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let sent = Command::new("kill").arg(name).arg(pid.to_string()).status().expect("kill runs");
+    assert!(sent.success());
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.kill_successors();
     }
 }

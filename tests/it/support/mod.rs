@@ -13,6 +13,7 @@ pub(crate) mod prometheus;
 pub(crate) mod random;
 pub(crate) mod receiver;
 pub(crate) mod script;
+mod succession;
 pub(crate) mod tools;
 
 pub(crate) use browser::Browser;
@@ -22,3 +23,4 @@ pub(crate) use gateway::{Folder, Gateway, KEY, PATIENCE, Refusing, Setup};
 pub(crate) use platform::{arrived_at, calls, close_all, platform, platform_with, stop, wait_until};
 pub(crate) use random::Random;
 pub(crate) use script::{Line, scripted, scripted_times, scripted_whole};
+pub(crate) use succession::runs;

@@ -61,13 +61,27 @@ impl Output {
         })
     }
 
+    /// What the lines give so far.
+    pub(super) fn all<T>(&self, find: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        self.lock().lines.iter().filter_map(|line| find(line)).collect()
+    }
+
     /// What the first line gives that gives something, waiting for it as long as there may be one.
     pub(super) fn first<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
+        self.after(0, find)
+    }
+
+    /// The same after so many lines that give something.
+    pub(super) fn after<T>(&self, most: usize, find: impl Fn(&str) -> Option<T>) -> T {
+        let mut found_before = 0;
         let (mut seen, end) = (0, clock::now() + PATIENCE);
         let mut printed = self.lock();
         loop {
-            if let Some(found) = printed.lines[seen..].iter().find_map(|line| find(line)) {
-                return found;
+            for found in printed.lines[seen..].iter().filter_map(|line| find(line)) {
+                if found_before == most {
+                    return found;
+                }
+                found_before += 1;
             }
             seen = printed.lines.len();
             let left = end.saturating_duration_since(clock::now());

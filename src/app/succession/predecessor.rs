@@ -1,0 +1,362 @@
+//! The old process: it starts the new one, gives it what it needs, and goes when nothing is left here.
+//!
+//! Until the inbox has changed hands, the old one can go on as if nothing had been, and does when the new one fails. It
+//! closes no connection that could be handed over and cuts no call.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::pair::{self, Packet, Pair};
+use super::{Bound, FORMAT, Message, place_of};
+use crate::app::accounts::FAMILIES;
+use crate::app::notify;
+use crate::app::reload::Served;
+use crate::clock;
+use crate::delivery::Stop;
+use crate::http::drain::{Arrival, Drain, Parcel};
+use crate::http::present::Present;
+use crate::inbox::Inbox;
+use crate::limit::{ProgramLimits, SpentBy};
+use crate::outbound::Outbound;
+
+/// How long the new process may take until it could serve: it reads a configuration, checks an inbox and may have to log in.
+const START: Duration = Duration::from_secs(60);
+
+/// How long calls and deliveries may take that are under way when the new process begins to serve, before the inbox goes to
+/// it without waiting for them. Calls with a key are waited for in any case, as long as the grace allows: their ends are
+/// written here.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long callbacks under way are waited for. The platform sends them whole; one that trickles comes again.
+const CALLBACKS: Duration = Duration::from_secs(5);
+
+/// How long connections may take to go once no call is under way: one that lingers is closed within it.
+const LAST_ONES: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether a call with a key is still under way, and whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Most entries of one message about limits: it has to fit a packet.
+const IN_ONE: usize = 100;
+
+/// SIGUSR2, which ends a process that does not ask for it.
+pub(crate) struct Upgrades(Signal);
+
+/// What the next process is started from.
+pub(in crate::app) struct Origin {
+    /// The binary. What lies there then is started.
+    pub(in crate::app) binary: PathBuf,
+    /// The configuration file.
+    pub(in crate::app) config: PathBuf,
+    /// Who asks for it.
+    pub(in crate::app) upgrades: Upgrades,
+}
+
+/// A listening socket, to be given away.
+pub(in crate::app) struct Listening {
+    pub(in crate::app) name: &'static str,
+    /// As the configuration wrote it.
+    pub(in crate::app) address: SocketAddr,
+    pub(in crate::app) socket: TcpListener,
+}
+
+/// Starts the next process and hands over.
+pub(in crate::app) struct Predecessor {
+    pub(in crate::app) origin: Origin,
+    pub(in crate::app) listening: Vec<Listening>,
+    /// Where connections go back to that nobody took.
+    pub(in crate::app) arrivals: Vec<(&'static str, mpsc::UnboundedSender<Arrival>)>,
+    pub(in crate::app) served: Arc<Mutex<Served>>,
+    pub(in crate::app) outbound: Arc<Present<Outbound>>,
+    pub(in crate::app) drain: Drain,
+    pub(in crate::app) callbacks: Drain,
+    pub(in crate::app) deliveries: Option<Stop>,
+    pub(in crate::app) inbox: Option<Inbox>,
+}
+
+/// A new process that could serve. Dropping it ends it, unless it has taken over.
+pub(in crate::app) struct Raised {
+    child: Child,
+    pair: Pair,
+    serves: bool,
+}
+
+/// Why nobody has taken over.
+pub(in crate::app) struct Failed {
+    /// One sentence.
+    pub(in crate::app) why: String,
+    /// Whether this process goes on as if nothing had been. If not, the inbox had changed hands, and this is the crash of a
+    /// gateway.
+    pub(in crate::app) serves_on: bool,
+}
+
+impl Upgrades {
+    /// Asks for the signal.
+    ///
+    /// # Errors
+    /// The system gives no pipe.
+    pub(crate) fn catch() -> io::Result<Self> {
+        // Whichever runtime runs later reads it; to ask, one has to be there.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let _inside = runtime.enter();
+        signal(SignalKind::user_defined2()).map(Self)
+    }
+}
+
+impl Predecessor {
+    /// Ready when somebody asks for an upgrade.
+    pub(in crate::app) async fn asked(&mut self) {
+        if self.origin.upgrades.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whoever asked meanwhile asked for the same.
+    pub(in crate::app) fn forget_asking(&mut self) {
+        while self.origin.upgrades.0.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready() {}
+    }
+
+    /// Starts the next process and waits until it could serve.
+    ///
+    /// # Errors
+    /// One sentence. The process has ended then, and nothing has changed.
+    pub(in crate::app) async fn raise(&self) -> Result<Raised, String> {
+        if std::process::id() == 1 {
+            return Err("this process is the first one of its container, which would end with it: \
+                        start a new container instead"
+                .to_owned());
+        }
+        // One after another: what this process takes over itself it has to have first.
+        if let Some(inbox) = &self.inbox {
+            inbox.tried().await;
+        }
+        let binary = self.origin.binary.display();
+        let cannot = |error: io::Error| format!("{binary} cannot be started ({error})");
+        let (own, its) = pair::ends().map_err(cannot)?;
+        let child = Command::new(&self.origin.binary)
+            .args(["run", "--take-over", "--config"])
+            .arg(&self.origin.config)
+            .stdin(Stdio::from(its))
+            .spawn()
+            .map_err(cannot)?;
+        tracing::info!(pid = child.id(), "the next process was started");
+        let mut raised = Raised { child, pair: Pair::new(own).map_err(cannot)?, serves: false };
+        match tokio::time::timeout(START, self.instruct(&raised.pair)).await {
+            Ok(Ok(())) => Ok(raised),
+            Ok(Err(_)) => Err(raised.epitaph().await),
+            Err(_) => Err(format!("{binary} was not ready within {} s", START.as_secs())),
+        }
+    }
+
+    /// Gives it what it needs to be built, and waits until it says that it was.
+    async fn instruct(&self, pair: &Pair) -> io::Result<()> {
+        let listeners = self.listening.iter();
+        let listeners = listeners.map(|own| Bound { name: own.name.to_owned(), address: own.address }).collect();
+        let sockets: Vec<_> = self.listening.iter().map(|own| own.socket.as_fd()).collect();
+        pair.send(&Message::Hello { format: FORMAT, listeners }, &[], &sockets).await?;
+        for (message, bytes) in self.tokens().await {
+            pair.send(&message, &bytes, &[]).await?;
+        }
+        pair.say(&Message::Build).await?;
+        match pair.receive().await? {
+            Some(Packet { message: Message::Ready, .. }) => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// The tokens that are held, each with the key that it belongs to.
+    async fn tokens(&self) -> Vec<(Message, Zeroizing<Vec<u8>>)> {
+        let served = self.served.clone();
+        let found = move || {
+            // A reload may hold it for as long as files take.
+            let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+            let generation = &served.generation;
+            let both = generation.config.accounts.iter().zip(&generation.outbound.accounts);
+            let tokens = both.flat_map(|(written, account)| {
+                FAMILIES.into_iter().filter_map(move |(family, word)| {
+                    let held = account.tokens(family).hand_over()?;
+                    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                    let key = written.app_key.expose();
+                    let message = Message::Token {
+                        account: written.name.clone(),
+                        family: word.to_owned(),
+                        upstream: place_of(&written.upstream),
+                        refresh_ms: millis(held.refresh_in),
+                        ends_ms: millis(held.ends_in),
+                        key: key.len(),
+                    };
+                    Some((message, Zeroizing::new([key, held.text.expose()].concat())))
+                })
+            });
+            tokens.collect()
+        };
+        // Without them the new process logs in itself.
+        tokio::task::spawn_blocking(found).await.unwrap_or_default()
+    }
+
+    /// Hands over. When this returns well, nothing is left here, or the grace is over.
+    ///
+    /// # Errors
+    /// The new process failed.
+    pub(in crate::app) async fn hand_over(&self, raised: &mut Raised, grace: Duration) -> Result<(), Failed> {
+        let (away, mut parcels) = mpsc::unbounded_channel();
+        // From here on: no new connection, and no request begins.
+        self.drain.hand_over(away.clone());
+        let begun = self.begin(&raised.pair).await;
+        // It may serve from now on, whatever becomes of this process.
+        raised.serves = true;
+        let committed = AtomicBool::new(false);
+        let unsent = if begun.is_err() {
+            None
+        } else {
+            let (pair, pid) = (&raised.pair, raised.child.id());
+            let mut leaving = pin!(self.leave(pair, pid, away, grace, &committed));
+            // It has nothing more to say, so whatever comes is its end.
+            let mut ended = pin!(pair.receive());
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(parcel) = parcels.recv() => if send(pair, &parcel).await.is_err() {
+                        break Some(parcel);
+                    },
+                    () = &mut leaving => return Ok(()),
+                    _ = &mut ended => break None,
+                }
+            }
+        };
+        let why = raised.epitaph().await;
+        if committed.load(Ordering::Acquire) {
+            return Err(Failed { why, serves_on: false });
+        }
+        raised.end();
+        self.serve_on(parcels, unsent);
+        Err(Failed { why, serves_on: true })
+    }
+
+    /// What the limits have to know, and the word.
+    async fn begin(&self, pair: &Pair) -> io::Result<()> {
+        let (mut programs, mut accounts) = self.spent();
+        while !programs.is_empty() || !accounts.is_empty() {
+            let some = |all: &mut Vec<SpentBy>| all.split_off(all.len() - all.len().min(IN_ONE));
+            pair.say(&Message::Spent { programs: some(&mut programs), accounts: some(&mut accounts) }).await?;
+        }
+        pair.say(&Message::Serve).await
+    }
+
+    fn spent(&self) -> (Vec<SpentBy>, Vec<SpentBy>) {
+        let outbound = self.outbound.load();
+        let now = clock::now();
+        let accounts = outbound.accounts.iter().flat_map(|account| account.limits.spent(&account.name, now)).collect();
+        (ProgramLimits::spent(&outbound.limits, now), accounts)
+    }
+
+    /// Ends what is under way here, in the order in which the new process needs it.
+    async fn leave(
+        &self,
+        pair: &Pair,
+        pid: u32,
+        away: mpsc::UnboundedSender<Parcel>,
+        grace: Duration,
+        committed: &AtomicBool,
+    ) {
+        let end = clock::now() + grace;
+        let left = || end.saturating_duration_since(clock::now());
+        self.drain.finished(SOON.min(grace)).await;
+        if let Some(inbox) = &self.inbox {
+            while !inbox.is_without_keys_under_way() && !left().is_zero() {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        committed.store(true, Ordering::Release);
+        notify::succeeded_by(pid);
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.stop(SOON.min(left())).await;
+        }
+        self.callbacks.hand_over(away);
+        self.callbacks.finished(CALLBACKS.min(left())).await;
+        if let Some(inbox) = self.inbox.clone() {
+            // When it fails, its lock goes with this process.
+            let _ = tokio::task::spawn_blocking(move || inbox.close()).await;
+        }
+        // When nobody hears it, the other task finds out.
+        let _ = pair.say(&Message::Inbox).await;
+        let cut = self.drain.finished(left()).await;
+        if cut > 0 {
+            tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
+        }
+        self.drain.deserted(LAST_ONES).await;
+        self.callbacks.deserted(LAST_ONES).await;
+    }
+
+    /// As if nothing had been.
+    fn serve_on(&self, mut parcels: mpsc::UnboundedReceiver<Parcel>, first: Option<Parcel>) {
+        self.drain.serve();
+        self.callbacks.serve();
+        let arrivals = self.arrivals.clone();
+        let stay = move |parcel: Parcel| {
+            if let Some((_, to)) = arrivals.iter().find(|(name, _)| *name == parcel.listener) {
+                // The listener lives as long as this process.
+                let _ = to.send(parcel.unpack());
+            }
+        };
+        first.into_iter().for_each(&stay);
+        tokio::spawn(async move {
+            // Whoever still sends has taken a handle before it was taken back.
+            while let Some(parcel) = parcels.recv().await {
+                stay(parcel);
+            }
+        });
+    }
+}
+
+async fn send(pair: &Pair, parcel: &Parcel) -> io::Result<()> {
+    let message = Message::Connection { listener: parcel.listener.to_owned() };
+    pair.send(&message, &parcel.ahead, &[parcel.stream.as_fd()]).await
+}
+
+impl Raised {
+    /// Its number.
+    pub(in crate::app) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it, if it has not ended already.
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.serves = false;
+    }
+
+    /// How it ended, if it did.
+    async fn epitaph(&mut self) -> String {
+        let end = clock::now() + SOON;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return format!("the new process ended ({status}); its last words say why"),
+                Ok(None) if clock::now() < end => sleep(LOOK_EVERY).await,
+                _ => return "the new process said nothing more".to_owned(),
+            }
+        }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        if !self.serves {
+            self.end();
+        }
+    }
+}
