@@ -222,6 +222,9 @@ mod tests {
                 }
             }
         }
+        let sentence = KeyError::Length(17).to_string();
+        assert_eq!(sentence, "the AES key has 17 bytes; use a key of 16, 24 or 32 bytes");
+        assert!(KeyError::NoRandomness.to_string().contains("getrandom"));
     }
 
     #[test]
@@ -249,6 +252,7 @@ mod tests {
         for (i, one) in OpenError::ALL.iter().enumerate() {
             for other in &OpenError::ALL[i + 1..] {
                 assert_eq!(one.to_string(), other.to_string());
+                assert!(one.to_string().contains("does not open"));
                 assert_ne!(one.reason(), other.reason());
             }
         }

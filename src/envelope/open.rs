@@ -260,3 +260,6 @@ fn end_without_pkcs7(plain: &[u8]) -> (usize, bool) {
     }
     (plain.len() - if bad { 0 } else { usize::from(padding) }, !bad)
 }
+
+#[cfg(test)]
+mod tests;

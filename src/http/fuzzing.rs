@@ -141,7 +141,7 @@ pub async fn answer(sent: &[u8], fragment: usize, bodyless: bool) -> Result<Answ
 }
 
 async fn read_answer(near: DuplexStream, bodyless: bool) -> Result<Answered, SendCause> {
-    let mut answer = Answer::read(Box::new(Wire::upstream(Box::new(near))), LONG, bodyless, false).await?;
+    let mut answer = Answer::read(Box::new(Wire::upstream(Line::Other(Box::new(near)))), LONG, bodyless, false).await?;
     let mut body = Vec::new();
     while let Some(piece) = answer.piece().await? {
         body.extend_from_slice(piece);

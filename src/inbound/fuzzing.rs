@@ -18,7 +18,8 @@ use super::source::{Mode, Source, Sources};
 use crate::config::{self, Config};
 use crate::envelope::Cipher;
 use crate::http;
-use crate::http::listener::{After, Drain};
+use crate::http::drain::{Drain, Stage};
+use crate::http::listener::After;
 use crate::inbox::Inbox;
 use crate::limit::Budget;
 use crate::metrics::Metrics;
@@ -67,7 +68,7 @@ impl Intake {
         }
         let in_use = IntGauge::new("in_use", "in use").map_err(|error| error.to_string())?;
         let budget = Budget::new(rules.memory, Duration::ZERO, &in_use);
-        let (refusals, drain) = (Arc::<Refusals>::default(), Drain::new());
+        let (refusals, drain) = (Arc::<Refusals>::default(), Drain::new(Stage::Serving));
         Ok(Self(Inbound { sources, budget, rules, metrics, refusals, drain }))
     }
 

@@ -1,6 +1,7 @@
 //! SIGUSR2: the binary that lies in the place of the running one takes over, and nobody who calls notices.
 
 mod connections;
+mod ends;
 mod load;
 mod refusals;
 
