@@ -1,7 +1,7 @@
 //! Who may connect: so many at a time, so many from one address, and over TLS where that is configured.
 //!
 //! What is too much on a public listener is closed at once, so that it costs a file descriptor for a moment and no
-//! more. It counts in memory that the connections themselves bound, and never reads a request.
+//! more: the newest of an address, and of all the one that has asked for nothing for longest. It counts in memory that the connections themselves bound, and never reads a request.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::line::Line;
+use super::newcomers::{Newcomer, Newcomers};
 use super::tls::Tls;
+
+/// How long it may take until a connection that was told to go is gone. Meanwhile nobody else is let in.
+const TO_LEAVE: Duration = Duration::from_secs(1);
 
 /// The rules of a public listener.
 pub(crate) struct Public {
@@ -32,6 +36,7 @@ pub(super) struct Door {
     slots: Arc<Semaphore>,
     public: Option<Public>,
     seats: Arc<Seats>,
+    newcomers: Arc<Newcomers>,
 }
 
 /// A connection that may stay, and what it takes up while it does.
@@ -46,12 +51,14 @@ pub(super) struct Visitor {
 pub(super) struct Place {
     _slot: OwnedSemaphorePermit,
     _seat: Option<Seat>,
+    /// On a public listener, until it is somebody else's to keep.
+    pub(super) newcomer: Option<Newcomer>,
 }
 
 impl Door {
     /// `connections` at the same time.
     pub(super) fn new(connections: usize, public: Option<Public>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(connections)), public, seats: Arc::default() }
+        Self { slots: Arc::new(Semaphore::new(connections)), public, seats: Arc::default(), newcomers: Arc::default() }
     }
 
     /// The next connection; `None` when it was one too many and is closed. Where nobody is a stranger, a connection
@@ -64,11 +71,11 @@ impl Door {
             let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
             let (stream, peer) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            let place = Place { _slot: slot, _seat: None };
+            let place = Place { _slot: slot, _seat: None, newcomer: None };
             return Ok(Some(Visitor { stream, peer: peer.ip().to_canonical(), place }));
         };
         let (stream, peer) = socket.accept().await?;
-        self.seat(public, stream, peer.ip().to_canonical())
+        self.seat(public, stream, peer.ip().to_canonical()).await
     }
 
     /// A connection from the process before this one: the same, but that it is there already.
@@ -80,16 +87,15 @@ impl Door {
         let Ok(peer) = stream.peer_addr() else { return Ok(None) };
         let (stream, peer) = (TcpStream::from_std(stream)?, peer.ip().to_canonical());
         match &self.public {
-            Some(public) => self.seat(public, stream, peer),
+            Some(public) => self.seat(public, stream, peer).await,
             None => {
                 let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-                Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: None } }))
+                Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: None, newcomer: None } }))
             }
         }
     }
 
-    fn seat(&self, public: &Public, stream: TcpStream, peer: IpAddr) -> io::Result<Option<Visitor>> {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return Ok(None) };
+    async fn seat(&self, public: &Public, stream: TcpStream, peer: IpAddr) -> io::Result<Option<Visitor>> {
         let seat = if public.proxies.iter().any(|network| network.contains(&peer)) {
             None
         } else {
@@ -98,20 +104,41 @@ impl Door {
                 None => return Ok(None),
             }
         };
+        // After its own share: who has used that up does not drive others out.
+        let Some(slot) = self.slot().await else { return Ok(None) };
         stream.set_nodelay(true)?;
-        Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: seat } }))
+        let newcomer = Some(self.newcomers.add());
+        Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: seat, newcomer } }))
+    }
+
+    /// Room for one more, if need be that of the connection that has asked for nothing for longest.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        if !self.newcomers.crowd_out() {
+            return None;
+        }
+        timeout(TO_LEAVE, self.slots.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Shakes hands where TLS is asked for; `None` when that failed or took longer than `allowed`.
     pub(super) async fn open(&self, visitor: Visitor, allowed: Duration) -> Option<(Line, Place)> {
-        let Visitor { stream, place, .. } = visitor;
+        let Visitor { stream, mut place, .. } = visitor;
         match self.public.as_ref().and_then(|public| public.tls.as_ref()) {
             None => Some((Line::Tcp(stream), place)),
             // A failure is a stranger's and says nothing that an operator could mend, so it is not logged.
-            Some(tls) => match timeout(allowed, tls.shake_hands(stream.into())).await {
-                Ok(Some(stream)) => Some((Line::Other(stream), place)),
-                _ => None,
-            },
+            Some(tls) => {
+                let shaken = timeout(allowed, tls.shake_hands(stream.into()));
+                let stream = match &mut place.newcomer {
+                    None => shaken.await,
+                    Some(newcomer) => tokio::select! {
+                        shaken = shaken => shaken,
+                        () = newcomer.crowded_out() => return None,
+                    },
+                };
+                stream.ok()?.map(|stream| (Line::Other(stream), place))
+            }
         }
     }
 }

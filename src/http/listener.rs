@@ -155,14 +155,18 @@ impl<A: App> Service for Listener<A> {
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
                         let first_by = clock::now() + rules.header_timeout;
-                        let Some((line, place)) = opened(&door, visitor, ahead.is_some(), rules).await else { return };
+                        let Some((line, mut place)) = opened(&door, visitor, ahead.is_some(), rules).await else {
+                            return;
+                        };
                         drop(door);
+                        let newcomer = place.newcomer.take();
                         let (session, silence) = match ahead {
-                            Some(ahead) => {
-                                (Session::resumed(line, ahead, rules.write_timeout), rules.keepalive_timeout)
-                            }
+                            Some(ahead) => (
+                                Session::resumed(line, ahead, rules.write_timeout).welcome(None, newcomer),
+                                rules.keepalive_timeout,
+                            ),
                             None => {
-                                let session = Session::new(line, rules.write_timeout).first_by(first_by);
+                                let session = Session::new(line, rules.write_timeout).welcome(Some(first_by), newcomer);
                                 (session, rules.header_timeout)
                             }
                         };

@@ -14,6 +14,7 @@ pub(crate) mod head;
 pub(crate) mod headers;
 mod line;
 pub(crate) mod listener;
+mod newcomers;
 mod pace;
 mod patience;
 mod pool;

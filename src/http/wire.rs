@@ -84,12 +84,16 @@ impl Wire {
 
     /// Waits for up to about `room` more bytes and puts them behind those of [`Wire::ahead`]. `Ok(0)` is the end.
     pub(crate) async fn fill(&mut self, room: usize) -> io::Result<usize> {
-        let before = self.ahead.len();
-        self.ahead.reserve(room);
-        let limit = self.ahead.capacity() - before;
+        let mut limit = 0;
         let taken = poll_fn(|cx| {
-            let Self { inner, ahead, patience, allowed, .. } = self;
+            let Self { inner, ahead, patience, allowed, asks, .. } = self;
+            ahead.reserve(room);
+            limit = ahead.capacity() - ahead.len();
             let read = pin!(inner.read_buf(ahead)).poll(cx);
+            if read.is_pending() && ahead.is_empty() && !*asks {
+                // Ten thousand programs that say nothing keep no room for what they might say.
+                *ahead = BytesMut::new();
+            }
             match (*allowed, &read) {
                 (None, _) => read,
                 (Some(allowed), Poll::Pending) => {

@@ -9,6 +9,9 @@ use tokio::time::timeout;
 
 use super::Inbox;
 
+/// How often it is tried before those who wait are told that it does not open: about three seconds.
+const MOST_TRIES: u8 = 5;
+
 /// Where the database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Custody {
@@ -16,7 +19,9 @@ pub(super) enum Custody {
     Elsewhere,
     /// It was given to this one, which has not tried it yet.
     Given,
-    /// This process tried it, and tries it again when that failed.
+    /// So many tries have failed: a process that died may keep its lock for a moment longer than its end is known.
+    Contested(u8),
+    /// It is this process's, which tries it again when that fails.
     Here,
 }
 
@@ -33,7 +38,7 @@ impl Keeper {
         match *self.0.borrow() {
             Custody::Elsewhere => false,
             Custody::Given => true,
-            Custody::Here => due,
+            Custody::Contested(_) | Custody::Here => due,
         }
     }
 
@@ -42,10 +47,17 @@ impl Keeper {
         *self.0.borrow() == Custody::Elsewhere
     }
 
-    /// It was tried.
-    pub(super) fn tried(&self) {
-        if *self.0.borrow() != Custody::Here {
-            self.0.send_replace(Custody::Here);
+    /// It was tried. Whether it came open.
+    pub(super) fn tried(&self, is_open: bool) {
+        let before = *self.0.borrow();
+        let next = match before {
+            _ if is_open => Custody::Here,
+            Custody::Given => Custody::Contested(1),
+            Custody::Contested(tries) if tries < MOST_TRIES => Custody::Contested(tries + 1),
+            _ => Custody::Here,
+        };
+        if next != before {
+            self.0.send_replace(next);
         }
     }
 }
@@ -65,7 +77,8 @@ impl Inbox {
         }
     }
 
-    /// Ready when this process has tried to open the database; at once in all but the first moments after a take-over.
+    /// Ready when this process has opened the database, or given up hope that it comes soon; at once in all but the first
+    /// moments after a take-over.
     pub async fn tried(&self) {
         if *self.0.shared.custody.0.borrow() != Custody::Here {
             // The sender lives as long as this handle, so the wait cannot fail.

@@ -257,7 +257,7 @@ impl Writer {
         let opened = self.home.open(&self.shared);
         let is_open = opened.is_ok();
         self.resume(opened);
-        self.shared.custody.tried();
+        self.shared.custody.tried(is_open);
         if is_open {
             tracing::info!("the inbox takes callbacks again");
         }

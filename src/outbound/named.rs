@@ -40,10 +40,14 @@ pub(super) fn find(body: &[u8]) -> Named {
     named
 }
 
-/// The name of a field of letters and underlines, in front of its colon. JSON has no other place where such a word stands
-/// between two quotes that are not escaped and in front of a colon.
+/// The name of a field of letters and underlines that may be one of these, in front of its colon. JSON has no other place where
+/// such a word stands between two quotes that are not escaped and in front of a colon.
 fn field(before: &[u8]) -> Option<&[u8]> {
     let text = before.trim_ascii_end().strip_suffix(b"\"")?;
+    // All of them end alike, and few others do.
+    if !matches!(text.last(), Some(b'd' | b'D' | b'_')) {
+        return None;
+    }
     let start = text.iter().rposition(|byte| !byte.is_ascii_alphabetic() && *byte != b'_')?;
     let is_quoted = text[start] == b'"' && !text[..start].ends_with(b"\\");
     is_quoted.then(|| &text[start + 1..])

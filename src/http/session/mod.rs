@@ -6,6 +6,7 @@
 
 mod date;
 pub(crate) mod handing;
+mod welcome;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -15,15 +16,17 @@ use bytes::Buf;
 use http::{Method, StatusCode};
 
 use date::Date;
+use welcome::{Welcome, while_there_is_room};
 
 use super::framing::{BadFraming, Framing, Next, size_line};
 use super::head::{HeadEnd, HeaderFault, Length, Request};
 use super::line::Line;
+use super::newcomers::Newcomer;
 use super::pace::{self, Pace};
 use super::patience::within;
 use super::response::ResponseHead;
 use super::wire::{JOINED, Wire};
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 
 /// How much one read takes at the start of a request: a head and a short body. After a request that filled it, a
 /// head and a body of 16 KiB: programs tend to send what they sent before, and small buffers are cheaper.
@@ -70,8 +73,7 @@ pub(crate) struct Session {
     /// Bytes of the wire's buffer that the last piece of it consists of.
     given: usize,
     pace: Pace,
-    /// When the head of the first request has to be whole, whatever came before it on the connection.
-    first_by: Option<Instant>,
+    welcome: Welcome,
     is_head: bool,
     is_http11: bool,
     waits_to_continue: bool,
@@ -109,7 +111,7 @@ impl Session {
             body: Framing::Done,
             given: 0,
             pace: Pace::new(write_timeout, pace::OF_REQUEST),
-            first_by: None,
+            welcome: Welcome::default(),
             is_head: false,
             is_http11: true,
             waits_to_continue: false,
@@ -120,14 +122,9 @@ impl Session {
         }
     }
 
-    /// The same for a new connection, on which TLS and silence count as parts of the first head.
-    pub(super) fn first_by(self, deadline: Instant) -> Self {
-        Self { first_by: Some(deadline), ..self }
-    }
-
-    /// What is left of so much time for a head.
-    fn left_of(&self, allowed: Duration) -> Duration {
-        self.first_by.map_or(allowed, |deadline| deadline.saturating_duration_since(clock::now()).min(allowed))
+    /// The same, as long as it is [`Welcome`]: TLS and silence count as parts of the first head.
+    pub(super) fn welcome(self, first_by: Option<Instant>, newcomer: Option<Newcomer>) -> Self {
+        Self { welcome: Welcome::new(first_by, newcomer), ..self }
     }
 
     /// Waits for the first byte of a request; false when the program ended or said nothing for so long.
@@ -137,8 +134,9 @@ impl Session {
             tokio::task::consume_budget().await;
             return true;
         }
-        self.wire.allow_silence(Some(self.left_of(allowed)));
-        matches!(self.wire.fill(self.room).await, Ok(read) if read > 0)
+        self.wire.allow_silence(Some(self.welcome.left_of(allowed)));
+        let read = self.welcome.idle(self.wire.fill(self.room)).await;
+        matches!(read, Some(Ok(read)) if read > 0)
     }
 
     /// Reads the head of the next request. `allowed` is for all of it, `limit` bytes may wait for its end.
@@ -155,12 +153,14 @@ impl Session {
         (self.keeps_alive, self.answer) = (false, Answering::Before);
         self.room = if self.wire.ahead().len() >= SMALL_READ { LARGE_READ } else { SMALL_READ };
 
+        let (left, mut newcomer) = (self.welcome.left_of(allowed), self.welcome.begin());
         let mut end = HeadEnd::default();
         let length = match self.find_end(&mut end)? {
             Some(length) => length,
-            None => match within(self.left_of(allowed), self.await_end(&mut end, limit)).await {
-                Ok(length) => length?,
-                Err(_) => return Err(HeaderFault::TooSlow.into()),
+            None => match while_there_is_room(newcomer.as_mut(), within(left, self.await_end(&mut end, limit))).await {
+                Some(Ok(length)) => length?,
+                Some(Err(_)) => return Err(HeaderFault::TooSlow.into()),
+                None => return Err(NoRequest::Gone),
             },
         };
         let parsed = request.parse(&self.wire.ahead()[..length]);
@@ -174,7 +174,6 @@ impl Session {
             Length::Known(bytes) => Framing::Length(bytes),
             Length::Unknown => Framing::CHUNKED,
         };
-        self.first_by = None;
         // Until whoever reads the body says how long it may be silent.
         self.pace = Pace::new(allowed, pace::OF_REQUEST);
         Ok(())

@@ -4,6 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::clock;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -210,7 +211,7 @@ async fn time_that_nobody_waited_for_a_body_is_not_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_new_connection_is_waited_for_no_longer_than_tls_has_left() {
     let (session, _far) = session(1024, LONG);
-    let mut session = session.first_by(clock::now() + Duration::from_secs(10));
+    let mut session = session.welcome(Some(clock::now() + Duration::from_secs(10)), None);
     tokio::time::sleep(Duration::from_secs(4)).await;
     let begun = clock::now();
     assert!(!session.await_request(Duration::from_secs(10)).await);

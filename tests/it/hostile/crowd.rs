@@ -1,6 +1,7 @@
 //! Thousands of connections that mean no good, from one thread or two: what each says at first, what it says a byte a second
 //! from then on, and whether the gateway has had enough of it in the end.
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,14 +115,14 @@ async fn trickle(mut stream: impl AsyncRead + AsyncWrite + Unpin, manner: &Manne
     Some(manner.name)
 }
 
-/// So many connections from one address that begin TLS and say no more.
-pub(super) fn half_open(to: SocketAddr, host: u8, count: usize) -> Vec<std::net::TcpStream> {
+/// So many connections from one address that say this and no more.
+pub(super) fn begin(to: SocketAddr, host: u8, count: usize, says: &[u8]) -> Vec<std::net::TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut all = Vec::new();
         for _ in 0..count {
             let mut stream = connect(to, Ipv4Addr::new(127, 3, 1, host)).await.expect("it listens");
-            let _ = stream.write_all(b"\x16\x03\x01\x02\0\x01").await;
+            let _ = stream.write_all(says).await;
             all.push(stream.into_std().expect("a stream"));
         }
         all
@@ -131,9 +132,13 @@ pub(super) fn half_open(to: SocketAddr, host: u8, count: usize) -> Vec<std::net:
 /// Whether the gateway has closed it. Does not wait.
 pub(super) fn is_closed(stream: &std::net::TcpStream) -> bool {
     stream.set_nonblocking(true).expect("it is ours");
-    match stream.peek(&mut [0]) {
-        Ok(heard) => heard == 0,
-        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    loop {
+        match (&*stream).read(&mut [0; 1024]) {
+            Ok(0) => return true,
+            // An answer that came before.
+            Ok(_) => {}
+            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        }
     }
 }
 

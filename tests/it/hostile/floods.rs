@@ -213,7 +213,8 @@ fn half_open_tls_takes_one_address_s_share_and_no_more() {
         assert!(crowd::shakes_hands(address, &config), "the platform is another address");
     };
     withstand(&gateway, AROUND, served, |rounds| {
-        let half_open: Vec<_> = (0..8).flat_map(|host| crowd::half_open(address, 10 + host, 128)).collect();
+        let half_open: Vec<_> =
+            (0..8).flat_map(|host| crowd::begin(address, 10 + host, 128, b"\x16\x03\x01\x02\0\x01")).collect();
         until_served(rounds, 20);
         let closed = half_open.iter().filter(|stream| crowd::is_closed(stream)).count();
         assert!(closed >= 8 * 64, "{closed} of those beyond the share were closed");
@@ -224,4 +225,38 @@ fn half_open_tls_takes_one_address_s_share_and_no_more() {
     });
     let mut healthy = Client::connect(gateway.outbound);
     assert_eq!(healthy.get("/service/cloud/robot").status, 200);
+}
+
+/// Fills all places from more addresses than one, has callbacks come, and finds that each of those was let in.
+fn check_full(tls: &str, folder: Folder, callback: impl Fn(SocketAddr), begins: &'static [u8]) {
+    let full =
+        "max_connections = 64\nmax_connections_per_address = 16\nheader_timeout = \"60s\"\nkeepalive_timeout = \"60s\"";
+    let setup = Setting { inbound: format!("{full}\n{tls}"), ..Setting::default() }.setup();
+    let gateway = Setup { folder: Some(folder), ..setup }.start(&platform());
+    let address = gateway.inbound.expect("callbacks");
+    let strangers: Vec<_> = (0..8).flat_map(|host| crowd::begin(address, 40 + host, 16, begins)).collect();
+    // Half of them had to go.
+    gateway.until(|_| strangers.iter().filter(|stream| crowd::is_closed(stream)).count() >= 64);
+    for turn in 0..20 {
+        callback(address);
+        let more = crowd::begin(address, 60 + turn % 8, 8, begins);
+        drop(more);
+    }
+}
+
+#[test]
+fn a_listener_that_is_full_of_silence_lets_in_whoever_says_what_he_wants() {
+    let take = |address| assert_acknowledged(&Client::connect(address).post(PATH, "{}"));
+    check_full("", Folder::new(), take, b"");
+    check_full("", Folder::new(), take, b"POST / HTTP/1.1\r\nX: ");
+    // Asked for something once, and silent since.
+    check_full("", Folder::new(), take, b"GET / HTTP/1.1\r\nHost: g\r\n\r\n");
+}
+
+#[test]
+fn a_listener_that_is_full_of_half_open_tls_lets_in_whoever_goes_on() {
+    let folder = Folder::new();
+    let config = crowd::trusting(&write_pair(&folder, 32_472_057_600));
+    let tls = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
+    check_full(tls, folder, |address| assert!(crowd::shakes_hands(address, &config)), b"\x16\x03\x01\x02\0\x01");
 }

@@ -371,7 +371,7 @@ impl Gateway {
 }
 
 /// Sends a signal to a process that was started here.
-pub(super) fn signal(name: &str, pid: u32) {
+pub(crate) fn signal(name: &str, pid: u32) {
     let sent = Command::new("kill").arg(name).arg(pid.to_string()).status().expect("kill runs");
     assert!(sent.success());
 }

@@ -25,9 +25,10 @@ pub(crate) fn runs(pid: u32) -> bool {
 }
 
 impl Gateway {
-    /// The process that serves: the one that was started, or the last one that took over.
+    /// The process that serves: the last one that took over and still runs, or the one that was started.
     pub(crate) fn serving(&self) -> u32 {
-        self.output.all(that_took_over).pop().unwrap_or_else(|| self.pid())
+        let successors = self.output.all(that_took_over);
+        successors.into_iter().rev().find(|pid| runs(*pid)).unwrap_or_else(|| self.pid())
     }
 
     /// Asks the serving process for an upgrade.

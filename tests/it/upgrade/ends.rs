@@ -1,0 +1,130 @@
+//! One of the two processes ends in the middle, or is told to.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex, mpsc};
+
+use super::{DETAIL, PATH, callback, setup, upgrades};
+use crate::support::gateway::signal;
+use crate::support::receiver::Receiver;
+use crate::support::{Client, Folder, Gateway, Setup, platform, runs, scripted};
+
+/// A platform on which calls of one path wait until they are told to go on.
+fn waiting() -> (String, mpsc::Sender<()>) {
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let url = scripted(move |request, line| {
+        if request.contains("slow") {
+            // Nobody who lets it go on: it ends with the test.
+            let _ = waits.lock().expect("no panic inside").recv();
+        }
+        line.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"code\":200}");
+    });
+    (url, go)
+}
+
+/// A gateway with a call in flight, a key's if it is one, and the upgrade begun: the next process serves, and the one before
+/// waits for the call.
+fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
+    let base = setup(receiver);
+    let gateway = Setup { outbound: "threads = 2\ngrace = \"1h\"".into(), sealed: false, ..base };
+    let gateway = gateway.start_at(url, None).ready();
+    let mut client = gateway.client();
+    client.send(format!("POST /service/cloud/slow HTTP/1.1\r\nHost: g\r\n{key}Content-Length: 2\r\n\r\n{{}}"));
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);
+    gateway.ask_for_upgrade();
+    let next = gateway.next_process(0);
+    gateway.until(|gateway| upgrades(gateway, "ok") == 1.0);
+    (gateway, client, next)
+}
+
+#[test]
+fn a_new_process_that_dies_before_it_has_the_inbox_leaves_the_old_one_serving() {
+    let (books, (url, go)) = (Receiver::new(), waiting());
+    // The call has a key, so the inbox stays where it is until it ends.
+    let (gateway, mut client, next) = in_the_middle(&url, &books.url(), "Idempotency-Key: one\r\n");
+    signal("-KILL", next);
+    gateway.until(|gateway| upgrades(gateway, "refused") == 1.0);
+    assert_eq!(gateway.client().get(DETAIL).status, 200);
+    let called_back = Client::connect(gateway.inbound.expect("it listens")).post(PATH, callback("one"));
+    assert_eq!(called_back.status, 200);
+    books.until(|all| all.len() == 1);
+    go.send(()).expect("the platform waits");
+    assert_eq!(client.answer().status, 200);
+    let repeated = client.post_with("/service/cloud/slow", "Idempotency-Key: one\r\n", "{}");
+    assert_eq!((repeated.status, repeated.header("idempotency-replayed")), (200, Some("true")));
+    // And an upgrade is possible as before.
+    assert_eq!(gateway.serving(), gateway.pid());
+    assert_ne!(gateway.upgrade(), next);
+    assert_eq!(client.get(DETAIL).status, 200);
+}
+
+#[test]
+fn an_old_process_that_dies_in_the_middle_leaves_the_inbox_to_the_new_one() {
+    let (books, (url, _go)) = (Receiver::new(), waiting());
+    let (mut gateway, mut client, _) = in_the_middle(&url, &books.url(), "Idempotency-Key: one\r\n");
+    // It waits for the inbox, which the old process has.
+    let mut other = gateway.client();
+    other.send("POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nIdempotency-Key: two\r\nContent-Length: 2\r\n\r\n{}");
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);
+    gateway.kill();
+    assert!(client.try_answer(false).is_none(), "it was in flight there");
+    assert_eq!(other.answer().status, 200);
+    let called_back = Client::connect(gateway.inbound.expect("it listens")).post(PATH, callback("one"));
+    assert_eq!(called_back.status, 200);
+    books.until(|all| all.len() == 1);
+    // What became of the call nobody knows, and it is not sent again.
+    let repeated = gateway.client().post_with("/service/cloud/slow", "Idempotency-Key: one\r\n", "{}");
+    assert_eq!(repeated.word(), Some("outcome_unknown"));
+}
+
+#[test]
+fn a_call_with_a_key_waits_in_the_new_process_until_the_old_one_has_ended_those_it_has() {
+    let (books, (url, go)) = (Receiver::new(), waiting());
+    let (mut gateway, mut client, _) = in_the_middle(&url, &books.url(), "Idempotency-Key: one\r\n");
+    // The same key, on a connection of the new process.
+    let mut other = gateway.client();
+    other.send("POST /service/cloud/slow HTTP/1.1\r\nHost: g\r\nIdempotency-Key: one\r\nContent-Length: 2\r\n\r\n{}");
+    gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);
+    go.send(()).expect("the platform waits");
+    let (first, second) = (client.answer(), other.answer());
+    assert_eq!((first.status, second.status, second.header("idempotency-replayed")), (200, 200, Some("true")));
+    assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
+    assert_eq!(client.get(DETAIL).status, 200, "its connection went over after the answer");
+}
+
+#[test]
+fn an_old_process_that_is_told_twice_to_stop_does_not_wait_for_its_calls() {
+    let (books, (url, _go)) = (Receiver::new(), waiting());
+    let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");
+    // The first one changes nothing: it ends anyway.
+    while runs(gateway.pid()) {
+        gateway.terminate();
+    }
+    assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
+    assert!(client.try_answer(false).is_none() && runs(next));
+    assert_eq!(gateway.client().get(DETAIL).status, 200);
+}
+
+#[test]
+fn systemd_is_told_what_the_gateway_does_and_who_goes_on() {
+    let (platform, folder) = (platform(), Folder::new());
+    let socket = folder.path().join("notify");
+    let told = UnixDatagram::bind(&socket).expect("a socket");
+    told.set_read_timeout(Some(crate::support::PATIENCE)).expect("a timeout");
+    let next = || {
+        let mut words = [0; 512];
+        let length = told.recv(&mut words).expect("it is told");
+        String::from_utf8_lossy(&words[..length]).trim_end().replace('\n', " ")
+    };
+    let env = vec![("NOTIFY_SOCKET".to_owned(), socket.to_str().expect("text").to_owned())];
+    let gateway = Setup { env, folder: Some(folder.clone()), ..Setup::default() }.start(&platform).ready();
+    assert_eq!(next(), "READY=1");
+    assert_eq!(gateway.reload().0, 200);
+    let reloading = next();
+    assert!(reloading.starts_with("RELOADING=1 MONOTONIC_USEC="), "{reloading}");
+    assert_eq!(next(), "READY=1");
+    let serving = gateway.upgrade();
+    assert_eq!(next(), format!("MAINPID={serving}"));
+    gateway.stop_serving();
+    assert_eq!(next(), "STOPPING=1");
+}
