@@ -136,7 +136,7 @@ fn live(root: &Root, package: &Path, next: &Path) {
     assert_eq!(root.owners(&["/etc/airudder-gateway", STATE, "/usr/share/doc/airudder-gateway"]), ["none"; 3]);
 }
 
-/// Starts what was installed as the unit would, has one call answered, and stops it. The configuration that it served with.
+/// Starts what was installed as the unit would, has a call answered before and after an upgrade in its place, and stops it. The configuration that it served with.
 fn serve(root: &Root) -> String {
     let platform = platform();
     let installed = std::fs::read_to_string(root.changed(CONFIG)).expect("the configuration");
@@ -161,9 +161,11 @@ fn serve(root: &Root) -> String {
     let mut gateway = Gateway::of(command, Folder::new()).ready();
     let answer = gateway.client().get("/service/cloud/detail?TaskID=69f531a01a9df58aa6de2487be610abb");
     assert_eq!((answer.status, &answer.json()["code"]), (200, &200.into()), "{answer:?}");
+    // The unit's walls stand around the process that takes over, too.
+    gateway.upgrade();
     let task = gateway.client().post_with("/service/cloud/task", "Idempotency-Key: one\r\n", "{\"TaskName\":\"one\"}");
     assert_eq!(task.status, 200, "{task:?}");
-    gateway.terminate();
+    gateway.stop_serving();
     assert!(gateway.wait().success(), "{}", gateway.printed_whole());
     if traces {
         unit::check_trace(&root.trace());

@@ -12,10 +12,10 @@ use crate::support::{Folder, Gateway, Setup};
 const DETAIL: &str = "/service/cloud/detail?TaskID=1";
 
 /// The path of the source.
-const PATH: &str = "/callbacks/9f2c6e1ab04d4c7dbd0a31f7/calls";
+pub(crate) const PATH: &str = "/callbacks/9f2c6e1ab04d4c7dbd0a31f7/calls";
 
 /// A gateway with everything: calls, keys, callbacks, and a receiver at this address.
-fn setup(receiver: &str) -> Setup {
+pub(crate) fn setup(receiver: &str) -> Setup {
     let more = format!(
         "[inbound]\nlisten = \"127.0.0.1:0\"\n[inbox]\npath = \"inbox.db\"\n\
          [[source]]\nname = \"calls\"\npath = \"{PATH}\"\nreceivers = [\"books\"]\n\
@@ -37,7 +37,7 @@ fn upgrades(gateway: &Gateway, outcome: &str) -> f64 {
 }
 
 /// A callback about one call.
-fn callback(id: &str) -> String {
+pub(crate) fn callback(id: &str) -> String {
     format!(
         r#"{{"task_id":"task","status":"finished","details":[{{"callee":"+6281200000001","result":"finished","call_id":"{id}"}}]}}"#
     )
