@@ -244,6 +244,10 @@ mod tests {
                 assert!(!printed.contains(secret), "{printed}");
             }
             assert!(printed.starts_with("Cipher(aes-"), "{printed}");
+            for shown in ["Sealer(Cipher", "Sealed(", "bytes)", "Opener(Cipher"] {
+                assert!(printed.contains(shown), "{printed}");
+            }
+            assert_eq!(format!("{:?}", sealed.signed), "Signed(REDACTED)");
         }
     }
 

@@ -95,5 +95,12 @@ mod tests {
         // Setting bit 5 is not lowercasing: it would make these control characters digits.
         let control: Vec<u8> = OF_NOTHING.bytes().map(|b| if b.is_ascii_digit() { b & !0x20 } else { b }).collect();
         assert!(!signed.matches(&control));
+        // Two digits that differ in the same bit, which must not make up for each other.
+        for (one, other) in [(0, 1), (7, 40), (62, 63)] {
+            let mut twice = OF_NOTHING.as_bytes().to_vec();
+            twice[one] ^= 1;
+            twice[other] ^= 1;
+            assert!(!signed.matches(&twice), "{one} and {other}");
+        }
     }
 }
