@@ -18,9 +18,9 @@ use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::head::Length;
 use crate::http::headers::{self, Named};
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
-use crate::http::session::{BodyFault, Session};
+use crate::http::session::{BodyFault, Bound, Session};
 use crate::limit::Admitted;
-use crate::reply::Refusal;
+use crate::reply::{Refusal, Reply};
 
 /// The most of an unsealed body of unknown length that is looked at before it streams.
 const PIECE: usize = 64 * 1024;
@@ -28,6 +28,11 @@ const PIECE: usize = 64 * 1024;
 /// A chunked body of at most this doubles its buffer as it grows; a larger one gets all that it was admitted for at
 /// once, because a buffer that moves needs up to three times its size.
 const DOUBLES: usize = 1024 * 1024;
+
+/// Which bound a body met that did not come in time.
+const SILENT: &str = "it paused for longer than outbound.body_timeout";
+const TOO_SLOW: &str = "it kept the gateway waiting for longer than 8 s and a second for each KiB that came, whatever \
+                        outbound.body_timeout says";
 
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
@@ -194,7 +199,13 @@ async fn hold_body(
 /// The next piece of the program's body, never an empty one, `None` at its end.
 pub(super) async fn next_piece(session: &mut Session) -> Result<Option<&[u8]>, Stop> {
     session.read_body().await.map_err(|fault| match fault {
-        BodyFault::TooSlow => Refusal::BodyTimeout.into(),
+        BodyFault::TooSlow(bound) => {
+            let detail = match bound {
+                Bound::Silence => SILENT,
+                Bound::All => TOO_SLOW,
+            };
+            Reply { detail: Some(detail), ..Refusal::BodyTimeout.into() }.into()
+        }
         BodyFault::Incomplete => Refusal::BodyIncomplete.into(),
         BodyFault::Gone => Stop::ClientGone,
     })
