@@ -285,6 +285,7 @@ fn busy(outbound: &Outbound) -> Reply {
 
 fn unavailable(why: Unavailable) -> Reply {
     let detail = match why {
+        Unavailable::Elsewhere => return Reply { retry_after: Some(SOON), ..Refusal::Upgrading.into() },
         Unavailable::Full => "the inbox, where keys are kept, is full",
         Unavailable::Busy => "the disk of the inbox, where keys are kept, does not keep up",
         Unavailable::Failed => "the disk or the database of the inbox, where keys are kept, fails",
