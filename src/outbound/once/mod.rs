@@ -223,7 +223,7 @@ impl Repeat<'_> {
         // It takes nobody's turn: nothing leaves.
         let admitted = outbound.budget.admit_unlimited(body::room(received, &outbound.rules)).await;
         let admitted = admitted.map_err(|_| busy(outbound))?;
-        let collected = body::collect(session, received, &outbound.rules, admitted, record).await?;
+        let collected = body::collect(outbound, session, received, admitted, record).await?;
         let body = Signature::of(&collected)?;
         let refused: Option<(_, Reply)> = match known.state {
             _ if !inbox.is_of_body(known, body.as_bytes()) => {
