@@ -92,6 +92,7 @@ demo: setup
 
 test: setup-test setup-fuzz
 	cargo fmt --check
+	@cargo metadata --locked --manifest-path tests/fuzz/Cargo.toml --format-version 1 >/dev/null
 	cargo deny --locked --all-features check bans licenses sources
 	@$(MAKE) --no-print-directory advisories UNREACHABLE=told
 	cargo clippy --locked --all-targets -- -D warnings

@@ -63,6 +63,9 @@ pub(crate) struct Gateway {
     successor: Option<Successor>,
 }
 
+/// Of outbound, of admin, and of inbound if it listens.
+pub(crate) type Addresses = (SocketAddr, SocketAddr, Option<SocketAddr>);
+
 /// Why a gateway cannot start: one sentence that says what to do.
 #[derive(Debug)]
 pub(crate) struct StartError(String);
@@ -145,6 +148,7 @@ impl Gateway {
                 outbound: outbound.clone(),
                 metrics: base.metrics.clone(),
                 abandoned: signals.abandoned.clone(),
+                addresses: None,
             }
         });
         let reloader = match origin {
@@ -206,8 +210,17 @@ impl Gateway {
         })
     }
 
+    /// Says where it listens: at once, or when it has taken over, because before that another process accepts there.
+    pub(crate) fn tell_when_it_listens(&mut self) {
+        let Ok(addresses) = self.addresses() else { return };
+        match &mut self.successor {
+            Some(successor) => successor.addresses = Some(addresses),
+            None => tell_listening(addresses),
+        }
+    }
+
     /// Where programs call, where operators look and where the platform calls back, with the ports that port 0 became.
-    pub(crate) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
+    pub(crate) fn addresses(&self) -> std::io::Result<Addresses> {
         let inbound = self.callbacks.as_ref().map(Callbacks::address).transpose()?;
         Ok((self.outbound.address()?, self.admin.address()?, inbound))
     }
@@ -259,6 +272,11 @@ impl Gateway {
 pub(crate) fn check_inbox(config: &Config) -> Result<(), StartError> {
     let checked = config.inbox.as_ref().map_or(Ok(()), Inbox::check_rules);
     checked.map_err(|error| StartError(format!("[inbox] {error}")))
+}
+
+fn tell_listening((outbound, admin, inbound): Addresses) {
+    let (inbound, pid) = (inbound.map(tracing::field::display), std::process::id());
+    tracing::info!(%outbound, %admin, inbound, pid, version = env!("CARGO_PKG_VERSION"), "listening");
 }
 
 fn unbound(name: &str, address: SocketAddr, error: &std::io::Error) -> StartError {

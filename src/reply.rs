@@ -163,6 +163,8 @@ refusals! {
     Busy = "busy" 503 No Gateway "The memory for bodies in flight is used up; repeat after Retry-After.";
     /// Where keys are kept there is no store, or it does not work.
     KeysUnavailable = "keys_unavailable" 503 No Gateway "The Idempotency-Key cannot be kept now, so nothing was sent; repeat after Retry-After, and tell the operator if it stays.";
+    /// The process before this one still has the keys.
+    Upgrading = "upgrading" 503 No Gateway "The gateway is being upgraded, and another process of it still ends its calls with an Idempotency-Key; nothing was sent, so repeat after Retry-After with the same key.";
     /// The platform failed several times in a row.
     BreakerOpen = "breaker_open" 503 No Platform "The platform could not be reached several times in a row, so nothing is sent for a while; repeat after Retry-After.";
     /// A GET or HEAD got no answer in time.

@@ -27,7 +27,7 @@ pub(crate) use status::{History, Looks};
 use crate::http::head;
 use crate::http::listener::{After, App, HeaderFault};
 use crate::http::session::Session;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Unavailable};
 use crate::metrics::Metrics;
 use crate::token::{Cache, HttpLogin};
 use page::{Longest, Page, Request};
@@ -124,6 +124,10 @@ impl Admin {
         }
         match self.inbox.as_ref().map_or(Ok(()), Inbox::check) {
             Ok(()) => Page::json(200, &json!({"ready": true})),
+            // The process before this one takes them, or they wait in the kernel's queue for the moment of the change.
+            Err(why @ Unavailable::Elsewhere) => {
+                Page::json(200, &json!({"ready": true, "reason": why.word(), "message": why.to_string()}))
+            }
             Err(why) => {
                 let advice = self.inbox.as_ref().and_then(Inbox::advice);
                 Page::json(503, &json!({"ready": false, "reason": why.word(), "message": advice}))

@@ -109,7 +109,7 @@ impl Signals {
         if cut > 0 {
             tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
         }
-        tracing::info!("stopped");
+        tracing::info!(pid = std::process::id(), "stopped");
     }
 
     async fn upgrade(&self, predecessor: &mut Predecessor, stops: &mut Stops) -> Upgrade {
@@ -121,7 +121,11 @@ impl Signals {
         let ended = match raised {
             Err(why) => Err(Failed { why, serves_on: true }),
             Ok(mut raised) => {
-                tracing::info!(pid = raised.pid(), "the next process takes over; calls in flight end here");
+                tracing::info!(
+                    pid = raised.pid(),
+                    from = std::process::id(),
+                    "upgrading: the next process takes over; calls in flight end here"
+                );
                 let mut handing = pin!(predecessor.hand_over(&mut raised, self.grace()));
                 loop {
                     tokio::select! {
@@ -139,12 +143,13 @@ impl Signals {
         };
         match ended {
             Ok(()) => {
-                tracing::info!("stopped");
+                tracing::info!(pid = std::process::id(), "stopped");
                 Upgrade::Done
             }
             Err(Failed { why, serves_on: true }) => {
                 self.metrics.upgraded("refused");
-                tracing::error!("the upgrade was refused: {why}; this process serves on");
+                let pid = std::process::id();
+                tracing::error!(pid, "the upgrade was refused: {why}; this process serves on");
                 predecessor.forget_asking();
                 if is_to_stop { Upgrade::Stopped } else { Upgrade::Refused }
             }

@@ -53,17 +53,14 @@ pub(crate) fn run(path: &Path, takes_over: bool) -> ExitCode {
         Err(error) => return refuse(&format_args!("{}: {error}", origin.path.display())),
     };
     let shown = origin.path.display().to_string();
-    let gateway = match Gateway::try_new(&config, metrics, Some(origin)) {
+    let mut gateway = match Gateway::try_new(&config, metrics, Some(origin)) {
         Ok(gateway) => gateway,
         Err(error) => return refuse(&format_args!("{shown}: {error}")),
     };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if let Ok((outbound, admin, inbound)) = gateway.addresses() {
-        let inbound = inbound.map(tracing::field::display);
-        tracing::info!(%outbound, %admin, inbound, version = env!("CARGO_PKG_VERSION"), "listening");
-    }
+    gateway.tell_when_it_listens();
     gateway.run();
     ExitCode::SUCCESS
 }

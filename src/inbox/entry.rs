@@ -62,6 +62,8 @@ pub enum Unavailable {
     Failed,
     /// The inbox was closed.
     Closed,
+    /// The process before this one has it, in good hands, and gives it away when its calls with keys have ended.
+    Elsewhere,
 }
 
 impl Unavailable {
@@ -72,6 +74,7 @@ impl Unavailable {
             Self::Busy => "busy",
             Self::Failed => "failed",
             Self::Closed => "closed",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -85,6 +88,9 @@ impl fmt::Display for Unavailable {
             Self::Busy => "the disk of the inbox does not keep up: wait and try again",
             Self::Failed => "the disk or the database of the inbox fails: see the log",
             Self::Closed => "the inbox is closed: the gateway stops",
+            Self::Elsewhere => {
+                "an upgrade is under way, and the process before this one still has the inbox: wait and try again"
+            }
         })
     }
 }

@@ -23,6 +23,7 @@ impl Health {
             Err(Unavailable::Busy) => 2,
             Err(Unavailable::Failed) => 3,
             Err(Unavailable::Closed) => 4,
+            Err(Unavailable::Elsewhere) => 5,
         };
         self.state.store(number, Ordering::Release);
     }
@@ -33,6 +34,7 @@ impl Health {
             1 => Unavailable::Full,
             2 => Unavailable::Busy,
             3 => Unavailable::Failed,
+            5 => Unavailable::Elsewhere,
             _ => Unavailable::Closed,
         })
     }

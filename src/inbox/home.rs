@@ -87,7 +87,12 @@ impl Home {
     /// What callers are told meanwhile.
     pub(super) fn move_in(&mut self, shared: &Shared, first: Result<Opened, Obstacle>) -> Result<Store, Unavailable> {
         let Opened { vault, store, place, lock } = first.map_err(|obstacle| {
-            tell_once(shared, &obstacle.sentence);
+            match obstacle.unavailable() {
+                Unavailable::Elsewhere if shared.health.explain(Some(&obstacle.sentence)) => {
+                    tracing::info!("{}", obstacle.sentence);
+                }
+                _ => tell_once(shared, &obstacle.sentence),
+            }
             obstacle.unavailable()
         })?;
         // Nobody else sets it, and there is one first opening.

@@ -164,7 +164,9 @@ impl Inbox {
     /// # Errors
     /// Nothing is leased then; [`Inbox::due`] tells when to ask again.
     pub async fn lease(&self, receiver: &str, most: usize) -> Result<Vec<Leased>, Unavailable> {
-        if let Err(why @ (Unavailable::Failed | Unavailable::Closed)) = self.0.shared.health.check() {
+        if let Err(why @ (Unavailable::Failed | Unavailable::Closed | Unavailable::Elsewhere)) =
+            self.0.shared.health.check()
+        {
             return Err(why);
         }
         let counter = self.0.shared.desk.counter(receiver);

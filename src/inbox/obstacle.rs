@@ -37,6 +37,12 @@ impl Obstacle {
         Self { nature: Nature::Trouble(Unavailable::Failed), sentence: sentence.into() }
     }
 
+    /// Nothing is wrong: it is the other process's for a while.
+    pub(super) fn elsewhere() -> Self {
+        let why = Unavailable::Elsewhere;
+        Self { nature: Nature::Trouble(why), sentence: why.to_string() }
+    }
+
     /// What the file system says: `sentence`, which ends with what to do.
     pub(super) fn of_files(error: &io::Error, sentence: String) -> Self {
         match error.kind() {

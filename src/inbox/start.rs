@@ -57,7 +57,7 @@ pub(super) fn start(
     let opening = Opening { rules: rules.clone(), receivers: receivers.to_vec() };
     let first = match custody {
         Custody::Here => opening.attempt(),
-        _ => opening.look().and(Err(Obstacle::trouble("the gateway before this one still closes the inbox: wait"))),
+        _ => opening.look().and(Err(Obstacle::elsewhere())),
     };
     if let Err(Obstacle { nature: Nature::Mistake, sentence }) = first {
         return Err(OpenError(sentence));

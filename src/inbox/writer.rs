@@ -132,7 +132,11 @@ impl Writer {
     fn write(&mut self, jobs: Vec<Job>) {
         let Some(store) = &mut self.store else {
             (self.purging, self.noting) = (false, false);
-            jobs.into_iter().for_each(|job| job.refuse(Unavailable::Failed));
+            let why = match self.shared.health.check() {
+                Err(Unavailable::Elsewhere) => Unavailable::Elsewhere,
+                _ => Unavailable::Failed,
+            };
+            jobs.into_iter().for_each(|job| job.refuse(why));
             return;
         };
         // Short of room, callbacks come first.
@@ -221,7 +225,9 @@ impl Writer {
         if state.is_ok() {
             self.shared.health.explain(None);
         }
-        self.shared.metrics.callbacks.inbox_up.set(i64::from(state.is_ok()));
+        // In good hands elsewhere it is up: the time of that is bounded by the grace of the process that has it.
+        let is_up = matches!(state, Ok(()) | Err(Unavailable::Elsewhere));
+        self.shared.metrics.callbacks.inbox_up.set(i64::from(is_up));
     }
 
     /// Counts and wakes the receivers.

@@ -75,6 +75,18 @@ impl Budget {
         self.requests.reserve(bytes).await.map(Admitted)
     }
 
+    /// More room for a body that grows, `bytes` in all. It waits while it holds what it has, so the steps before the last have
+    /// to be small; two that wait for each other end after the wait.
+    ///
+    /// # Errors
+    /// [`NoRoom`] after the wait; what it had stays.
+    pub(crate) async fn grow(&self, admitted: &mut Admitted, bytes: usize) -> Result<(), NoRoom> {
+        let missing = bytes.saturating_sub(admitted.0.permit.num_permits() * UNIT);
+        let more = self.requests.reserve(missing).await?;
+        admitted.0.absorb(more);
+        Ok(())
+    }
+
     /// Room for an answer of `bytes`. The caller is an admitted one, which bounds how many wait here.
     ///
     /// # Errors
@@ -108,6 +120,13 @@ impl Admitted {
 }
 
 impl Reserved {
+    /// Two reservations of one half become one.
+    fn absorb(&mut self, mut more: Self) {
+        if let Some(all) = more.permit.split(more.permit.num_permits()) {
+            self.permit.merge(all);
+        }
+    }
+
     /// Gives back what was reserved and not used.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
@@ -146,6 +165,23 @@ mod tests {
         drop(first);
         assert!(waiting.await.expect("no panic"));
         assert_eq!(in_use.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_grown_gives_everything_back() {
+        let (budget, in_use) = budget(10);
+        let mut body = budget.admit_unlimited(2 * UNIT).await.expect("room");
+        budget.grow(&mut body, 8 * UNIT).await.expect("room for six more");
+        budget.grow(&mut body, 3 * UNIT).await.expect("it has that");
+        assert_eq!(in_use.get(), 8 * UNIT as i64);
+        let other = budget.admit_unlimited(2 * UNIT).await.expect("the rest");
+        assert_eq!(budget.grow(&mut body, 9 * UNIT).await, Err(NoRoom));
+        assert_eq!(in_use.get(), 10 * UNIT as i64, "what it had stays");
+        body.shrink(UNIT);
+        assert_eq!(in_use.get(), 3 * UNIT as i64);
+        drop((body, other));
+        assert_eq!(in_use.get(), 0);
+        assert!(budget.admit_unlimited(10 * UNIT).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use http::Method;
 
+use super::Outbound;
 use super::account::Sealing;
 use super::query;
 use super::receive::Received;
@@ -28,6 +29,10 @@ const PIECE: usize = 64 * 1024;
 /// A chunked body of at most this doubles its buffer as it grows; a larger one gets all that it was admitted for at
 /// once, because a buffer that moves needs up to three times its size.
 const DOUBLES: usize = 1024 * 1024;
+
+/// Bytes of a body of unknown length that get memory before anything came of it, and the steps after it; then all that
+/// a body may have. Given all at once, a handful of programs that announce a body and send none would hold all there is.
+const STEPS: [usize; 3] = [8 * 1024, 128 * 1024, DOUBLES];
 
 /// Which bound a body met that did not come in time.
 const SILENT: &str = "it paused for longer than outbound.body_timeout";
@@ -62,20 +67,56 @@ pub(super) struct Collected {
 /// Proof that a body may stream: it is not sealed.
 pub(super) struct Streams;
 
-/// How much memory a request's body may need, in bytes.
+/// How much memory a request's body needs before any of it came, in bytes.
 pub(super) fn room(received: &Received<'_>, rules: &config::Outbound) -> usize {
-    let plain = match received.length {
+    match received.length {
         Length::None => 0,
-        Length::Known(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX).min(rules.max_body),
-        Length::Unknown => rules.max_body,
-    };
+        Length::Unknown => room_of(received, rules, STEPS[0].min(rules.max_body)),
+        Length::Known(_) if received.sealing.is_none() && received.length_over(rules.max_body) => PIECE,
+        Length::Known(bytes) => {
+            room_of(received, rules, usize::try_from(bytes).unwrap_or(usize::MAX).min(rules.max_body))
+        }
+    }
+}
+
+/// How much memory so many bytes of its body need.
+fn room_of(received: &Received<'_>, rules: &config::Outbound, plain: usize) -> usize {
+    // What is of unknown length grows by doubling, so there are two of it for a moment.
     match received.sealing {
-        // A text of unknown length grows by doubling, so there are two of it for a moment.
+        _ if plain == 0 => 0,
         Some(sealing) if received.length == Length::Unknown => 2 * envelope::sealed_len(&sealing.scheme, plain),
-        Some(sealing) if plain > 0 => envelope::sealed_len(&sealing.scheme, plain),
-        Some(_) => 0,
-        None if received.length_over(rules.max_body) => PIECE,
+        Some(sealing) => envelope::sealed_len(&sealing.scheme, plain),
+        None if received.length == Length::Unknown => (2 * plain).min(rules.max_body),
         None => plain,
+    }
+}
+
+/// The memory of a body while it arrives.
+struct Memory<'a, 'b> {
+    outbound: &'a Outbound,
+    received: &'a Received<'b>,
+    admitted: Admitted,
+    /// Bytes of the body that it is enough for; never looked at where the length is known.
+    enough_for: usize,
+}
+
+impl<'a, 'b> Memory<'a, 'b> {
+    fn new(outbound: &'a Outbound, received: &'a Received<'b>, admitted: Admitted) -> Self {
+        Self { outbound, received, admitted, enough_for: STEPS[0] }
+    }
+
+    /// Asks for more where a body of unknown length has outgrown what it has.
+    async fn holds(&mut self, plain: usize) -> Result<(), Reply> {
+        if self.received.length != Length::Unknown || plain <= self.enough_for {
+            return Ok(());
+        }
+        let rules = &self.outbound.rules;
+        let step = STEPS.into_iter().find(|step| plain <= *step).unwrap_or(rules.max_body).min(rules.max_body);
+        let room = room_of(self.received, rules, step);
+        let grown = self.outbound.budget.grow(&mut self.admitted, room).await;
+        grown.map_err(|_| Reply { retry_after: Some(rules.memory_wait), ..Refusal::Busy.into() })?;
+        self.enough_for = step;
+        Ok(())
     }
 }
 
@@ -87,12 +128,14 @@ impl Received<'_> {
 
 /// Reads the body and builds what leaves.
 pub(super) async fn collect(
+    outbound: &Outbound,
     session: &mut Session,
     received: &Received<'_>,
-    rules: &config::Outbound,
     admitted: Admitted,
     record: &mut Record<'_>,
 ) -> Result<Collected, Stop> {
+    let rules = &outbound.rules;
+    let mut memory = Memory::new(outbound, received, admitted);
     let over = received.length_over(rules.max_body);
     if over && received.sealing.is_some() {
         return Err(Refusal::BodyTooLarge.into());
@@ -101,12 +144,12 @@ pub(super) async fn collect(
     let (body, sealed_body, rest) = match received.sealing {
         _ if received.length == Length::None => (Bytes::new(), None, None),
         Some(sealing) => {
-            let (sealed, empty) = seal_body(session, received, sealing, rules, record).await?;
+            let (sealed, empty) = seal_body(session, &mut memory, sealing, record).await?;
             if empty { (Bytes::new(), None, None) } else { (sealed.text, Some(sealed.signed), None) }
         }
         None if over => (Bytes::new(), None, Some(Streams)),
         None => {
-            let (body, more) = hold_body(session, received, rules, record).await?;
+            let (body, more) = hold_body(session, &mut memory, record).await?;
             (body, None, more.then_some(Streams))
         }
     };
@@ -132,17 +175,17 @@ pub(super) async fn collect(
         _ => Some(body.len() as u64),
     };
     let head = compose(received, query.as_deref(), signed.as_ref(), body_length)?;
-    Ok(Collected { outgoing: Outgoing { head, body }, admitted, signed: sealed_body, rest })
+    Ok(Collected { outgoing: Outgoing { head, body }, admitted: memory.admitted, signed: sealed_body, rest })
 }
 
 /// Seals each piece as it arrives. Also says whether there was nothing at all.
 async fn seal_body(
     session: &mut Session,
-    received: &Received<'_>,
+    memory: &mut Memory<'_, '_>,
     sealing: &Sealing,
-    rules: &config::Outbound,
     record: &mut Record<'_>,
 ) -> Result<(Sealed, bool), Stop> {
+    let (received, rules) = (memory.received, &memory.outbound.rules);
     let declared = match received.length {
         Length::Known(bytes) => usize::try_from(bytes).ok(),
         _ => None,
@@ -156,6 +199,7 @@ async fn seal_body(
         if plain > rules.max_body {
             return Err(Refusal::BodyTooLarge.into());
         }
+        memory.holds(plain).await?;
         if declared.is_none() && before <= DOUBLES && plain > DOUBLES {
             sealer.expect(rules.max_body);
         }
@@ -174,16 +218,17 @@ async fn seal_body(
 /// Holds an unsealed body whole, up to the limit; says whether more is to come.
 async fn hold_body(
     session: &mut Session,
-    received: &Received<'_>,
-    rules: &config::Outbound,
+    memory: &mut Memory<'_, '_>,
     record: &mut Record<'_>,
 ) -> Result<(Bytes, bool), Stop> {
+    let (received, rules) = (memory.received, &memory.outbound.rules);
     let mut held = match received.length {
         Length::Known(bytes) => BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0)),
         _ => BytesMut::new(),
     };
     while let Some(piece) = next_piece(session).await? {
         record.bytes_in += piece.len() as u64;
+        memory.holds(held.len() + piece.len()).await?;
         if received.length == Length::Unknown && held.len() <= DOUBLES && held.len() + piece.len() > DOUBLES {
             held.reserve(rules.max_body - held.len());
         }

@@ -88,7 +88,7 @@ pub(super) async fn carry<'a>(
         admitted.map_err(|_| Reply { retry_after: Some(outbound.rules.memory_wait), ..Refusal::Busy.into() })?;
 
     // 3. Collect and seal, as it arrives.
-    let mut collected = body::collect(session, &received, &outbound.rules, admitted, record).await?;
+    let mut collected = body::collect(outbound, session, &received, admitted, record).await?;
     collected.admitted.shrink(collected.outgoing.held());
 
     // 4. Authorise, 5. exchange, 6. open and judge.

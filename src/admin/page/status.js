@@ -77,7 +77,7 @@ function draw(status) {
   ], status.programs));
   at("ask").hidden = !status.inbox;
   at("sources").replaceChildren(
-    ...(status.inbox ? [make("p", { class: "nothing" }, `The inbox ${status.inbox.ready ? "takes callbacks" : `takes none: ${status.inbox.reason}`}; ${bytes(status.inbox.bytes)} of ${bytes(status.inbox.max_bytes)}.`)] : []),
+    ...(status.inbox ? [make("p", { class: "nothing" }, `The inbox ${status.inbox.reason === "elsewhere" ? "is still with the process before this one" : status.inbox.ready ? "takes callbacks" : `takes none: ${status.inbox.reason}`}; ${bytes(status.inbox.bytes)} of ${bytes(status.inbox.max_bytes)}.`)] : []),
     table("Sources of callbacks", [
       ["Source", (row) => row.name],
       ["Taken", (row) => row.hour.taken],

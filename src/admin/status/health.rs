@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 
+use crate::inbox::Unavailable;
+
 /// A callback that waits longer than this is late: the usual retries are over by then.
 const LATE_SECONDS: u64 = 900;
 
@@ -56,7 +58,7 @@ pub(super) struct Facts {
     pub(super) open: Vec<String>,
     pub(super) probing: Vec<String>,
     /// Why the inbox takes nothing.
-    pub(super) inbox: Option<&'static str>,
+    pub(super) inbox: Option<Unavailable>,
     /// Sources with the seconds until a refused callback is lost.
     pub(super) losing: Vec<(String, u64)>,
     /// Sources with how many callbacks were lost within the hour.
@@ -92,7 +94,8 @@ pub(super) fn troubles(facts: &Facts) -> Vec<Trouble> {
             format!("The platform failed account {account} several times in a row; nothing is sent for a while.");
         tell(Severity::Bad, "breaker_open", account, sentence);
     }
-    if let Some(reason) = facts.inbox {
+    if let Some(why) = facts.inbox.filter(|why| *why != Unavailable::Elsewhere) {
+        let reason = why.word();
         let sentence = format!("The inbox takes no callbacks ({reason}); see the log and its disk.");
         tell(Severity::Bad, "inbox_down", "-", sentence);
     }
@@ -107,6 +110,11 @@ pub(super) fn troubles(facts: &Facts) -> Vec<Trouble> {
             counted(*count, "callback was", "callbacks were")
         );
         tell(Severity::Bad, "lost", source, sentence);
+    }
+    if facts.inbox == Some(Unavailable::Elsewhere) {
+        let sentence = "An upgrade is under way, and the process before this one still has the inbox: callbacks wait, and \
+                        calls with an Idempotency-Key, until its own have ended.";
+        tell(Severity::Warn, "upgrading", "-", sentence.to_owned());
     }
     let [well, of_program, of_gateway, of_platform] = facts.calls;
     let all = well + of_program + of_gateway + of_platform;
@@ -209,7 +217,7 @@ mod tests {
             tokenless: vec![("main".to_owned(), "refused")],
             open: vec!["main".to_owned()],
             probing: vec!["other".to_owned()],
-            inbox: Some("full"),
+            inbox: Some(Unavailable::Full),
             losing: name("calls", 12),
             lost: name("calls", 1),
             quarantined: name("calls", 2),
@@ -244,6 +252,12 @@ mod tests {
         );
         let dead = Facts { dead: name("books", 1), ..Facts::default() };
         assert_eq!(said(&dead).1, "Working; 1 thing to look at.");
+    }
+
+    #[test]
+    fn an_inbox_in_good_hands_is_no_inbox_that_is_down() {
+        let (state, _, troubles) = said(&Facts { inbox: Some(Unavailable::Elsewhere), ..Facts::default() });
+        assert_eq!((state.as_str(), troubles), ("warn", vec!["upgrading -".to_owned()]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use reading::{Group, Reading, since};
 
 use super::{Admin, page};
 use crate::clock;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Unavailable};
 use crate::metrics::Metrics;
 use crate::metrics::recent::Noted;
 use crate::metrics::sums::by;
@@ -51,8 +51,8 @@ pub(super) fn status(admin: &Admin) -> Value {
         "accounts": accounts,
         "programs": programs,
         "inbox": admin.inbox.as_ref().map(|_| json!({
-            "ready": facts.inbox.is_none(),
-            "reason": facts.inbox,
+            "ready": facts.inbox.is_none_or(|why| why == Unavailable::Elsewhere),
+            "reason": facts.inbox.map(Unavailable::word),
             "bytes": metrics.callbacks.inbox_bytes.get(),
             "max_bytes": metrics.callbacks.inbox_max_bytes.get(),
         })),
@@ -80,7 +80,7 @@ impl Status {
         let number = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
         let facts = Facts {
             inbound: admin.inbound,
-            inbox: admin.inbox.as_ref().and_then(|inbox| Inbox::check(inbox).err()).map(|why| why.word()),
+            inbox: admin.inbox.as_ref().and_then(|inbox| Inbox::check(inbox).err()),
             memory: (number(&metrics.memory_in_use), number(&metrics.memory_budget)),
             unsettled: number(&metrics.keyed.unknown),
             refused_reload: metrics.config_successful.get() == 0,

@@ -152,7 +152,7 @@ impl Predecessor {
             .stdin(Stdio::from(its))
             .spawn()
             .map_err(cannot)?;
-        tracing::info!(pid = child.id(), "the next process was started");
+        tracing::info!(pid = child.id(), by = std::process::id(), "the next process was started");
         let mut raised = Raised { child, pair: Pair::new(own).map_err(cannot)?, serves: false };
         match tokio::time::timeout(START, self.instruct(&raised.pair)).await {
             Ok(Ok(())) => Ok(raised),

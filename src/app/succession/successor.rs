@@ -17,8 +17,8 @@ use tokio::sync::{Notify, mpsc};
 
 use super::pair::{Packet, Pair};
 use super::{Bound, FORMAT, Message, place_of};
-use crate::app::StartError;
 use crate::app::accounts::FAMILIES;
+use crate::app::{Addresses, StartError, tell_listening};
 use crate::clock;
 use crate::config;
 use crate::http::drain::{Arrival, Drain};
@@ -146,6 +146,8 @@ pub(in crate::app) struct Successor {
     pub(in crate::app) metrics: Arc<Metrics>,
     /// Told when nothing will come of it.
     pub(in crate::app) abandoned: Arc<Notify>,
+    /// Told to operators once it accepts there.
+    pub(in crate::app) addresses: Option<Addresses>,
 }
 
 #[async_trait]
@@ -170,6 +172,7 @@ impl Successor {
         pair.say(&Message::Ready).await.map_err(of_pair)?;
         self.await_word(&pair).await.map_err(of_pair)?;
         self.drain.serve();
+        self.addresses.into_iter().for_each(tell_listening);
         self.metrics.upgraded("ok");
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "this process has taken over");
         let opening = self.open_inbox();

@@ -247,9 +247,7 @@ impl Session {
             match self.wire.fill(room).await {
                 Ok(0) => return Err(BodyFault::Incomplete),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(BodyFault::TooSlow(self.pace.bound));
-                }
+                Err(late) if late.kind() == io::ErrorKind::TimedOut => return Err(BodyFault::TooSlow(self.pace.bound)),
                 Err(_) => return Err(BodyFault::Gone),
             }
         }

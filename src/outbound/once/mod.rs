@@ -228,7 +228,7 @@ impl Repeat<'_> {
         // It takes nobody's turn: nothing leaves.
         let admitted = outbound.budget.admit_unlimited(body::room(received, &outbound.rules)).await;
         let admitted = admitted.map_err(|_| busy(outbound))?;
-        let collected = body::collect(session, received, &outbound.rules, admitted, record).await?;
+        let collected = body::collect(outbound, session, received, admitted, record).await?;
         let body = Signature::of(&collected)?;
         let refused: Option<(_, Reply)> = match known.state {
             _ if !inbox.is_of_body(known, body.as_bytes()) => {
@@ -290,6 +290,7 @@ fn busy(outbound: &Outbound) -> Reply {
 
 fn unavailable(why: Unavailable) -> Reply {
     let detail = match why {
+        Unavailable::Elsewhere => return Reply { retry_after: Some(SOON), ..Refusal::Upgrading.into() },
         Unavailable::Full => "the inbox, where keys are kept, is full",
         Unavailable::Busy => "the disk of the inbox, where keys are kept, does not keep up",
         Unavailable::Failed => "the disk or the database of the inbox, where keys are kept, fails",

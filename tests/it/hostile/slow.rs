@@ -74,13 +74,7 @@ fn slow_programs_are_gone_and_others_are_served_meanwhile() {
     let simulated = platform();
     let gateway = Setting::default().setup().start(&simulated).ready();
     let before = gateway.peak_memory();
-    // Bodies in chunks are given the memory of the longest, so for some seconds there may be none left for another body.
-    let served = |gateway: &Gateway| {
-        assert_eq!(gateway.client().get("/service/cloud/robot").status, 200);
-        let posted = gateway.client().post("/service/cloud/task", "{}");
-        assert!(posted.status == 200 || posted.word() == Some("busy"), "{posted:?}");
-    };
-    check(&gateway, served, || crowd(gateway.outbound, count, count, &requests()));
+    check(&gateway, program_calls, || crowd(gateway.outbound, count, count, &requests()));
     let grown = gateway.peak_memory() - before;
     assert!(grown < (32 << 20) + count as u64 * EACH, "grew by {grown} bytes");
     gateway.until(|gateway| gateway.metric("calls_in_flight") == 0.0 && gateway.metric("memory_in_use_bytes") == 0.0);

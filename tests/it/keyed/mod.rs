@@ -110,6 +110,19 @@ pub(crate) fn produce(word: &str) -> (Gateway, Answer) {
             let answer = post(&mut gateway.client(), "k", "X-Gateway-Deadline: 50ms\r\n", &body);
             (gateway, answer)
         }
+        "upgrading" => {
+            let (platform, gateway) = scene();
+            platform.fault(FaultKind::Hold);
+            let (body, mut first) = (task("one"), gateway.client());
+            let head = format!("POST {TASK} HTTP/1.1\r\nHost: g\r\nIdempotency-Key: k\r\n");
+            first.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+            wait_until(&platform, "the first is held", |_| created(&platform) == 1);
+            gateway.ask_for_upgrade();
+            gateway.until(|gateway| gateway.metric("upgrades_total{outcome=\"ok\"}") == 1.0);
+            let answer = post(&mut gateway.client(), "another", "X-Gateway-Deadline: 50ms\r\n", &body);
+            assert_eq!(created(&platform), 1, "nothing was sent");
+            (gateway, answer)
+        }
         "already_sent" => already_sent(),
         "answer_not_kept" => {
             let url = scripted(|_, line| {

@@ -18,11 +18,12 @@ use crate::support::{Answer, Client, Gateway, Random, Setup, platform_with};
 const PROGRAMS: usize = 12;
 
 /// Words after which a program sends the same call again, as the documentation says.
-const AGAIN: [&str; 8] = [
+const AGAIN: [&str; 9] = [
     "busy",
     "limited",
     "breaker_open",
     "keys_unavailable",
+    "upgrading",
     "idempotency_key_in_use",
     "token_unavailable",
     "token_refused",

@@ -93,6 +93,35 @@ fn a_call_with_a_key_waits_in_the_new_process_until_the_old_one_has_ended_those_
 }
 
 #[test]
+fn an_inbox_that_the_old_process_still_has_is_told_as_such_and_is_not_down() {
+    let (books, (url, go)) = (Receiver::new(), waiting());
+    let (gateway, mut client, _) = in_the_middle(&url, &books.url(), "Idempotency-Key: one\r\n");
+    let (status, page) = gateway.admin_page("/readyz/inbound");
+    assert!(status == 200 && page.contains("\"elsewhere\""), "{status} {page}");
+    assert_eq!(gateway.metric("inbox_up"), 1.0);
+    let look = |path: &str| {
+        let answer =
+            Client::connect(gateway.admin).send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer();
+        (answer.status, answer.json())
+    };
+    let (_, page) = look("/status.json");
+    let words: Vec<_> = page["troubles"].as_array().expect("troubles").iter().map(|trouble| &trouble["word"]).collect();
+    assert_eq!(words, ["upgrading"], "{page}");
+    let (status, page) = look("/call.json?id=one");
+    assert_eq!((status, &page["reason"]), (503, &"elsewhere".into()), "{page}");
+    // Whoever cannot wait is told why, and that nothing was sent.
+    let keyed = "Idempotency-Key: two\r\nX-Gateway-Deadline: 50ms\r\n";
+    let late = gateway.client().post_with("/service/cloud/task", keyed, "{}");
+    assert_eq!((late.status, late.word(), late.header("retry-after")), (503, Some("upgrading"), Some("1")));
+    assert_eq!(late.json()["sent"], "no");
+    go.send(()).expect("the platform waits");
+    assert_eq!(client.answer().status, 200);
+    gateway.until(|gateway| !gateway.admin_page("/readyz/inbound").1.contains("elsewhere"));
+    assert_eq!((gateway.admin_page("/readyz/inbound").0, gateway.metric("inbox_up")), (200, 1.0));
+    assert!(!gateway.printed().contains("ERROR"), "{}", gateway.printed());
+}
+
+#[test]
 fn an_old_process_that_is_told_twice_to_stop_does_not_wait_for_its_calls() {
     let (books, (url, _go)) = (Receiver::new(), waiting());
     let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");

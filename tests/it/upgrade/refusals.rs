@@ -32,8 +32,12 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
         assert_eq!((client.get(DETAIL).status, gateway.client().get(DETAIL).status), (200, 200), "{why}");
     }
     assert_eq!((gateway.serving(), platform.logins()), (gateway.pid(), 1));
+    // Who never accepted has not said that it listens.
+    assert_eq!(gateway.printed().matches("\"listening\"").count(), 1, "{}", gateway.printed());
     std::fs::write(gateway.config(), good).expect("it is written");
-    assert_ne!(gateway.upgrade(), gateway.pid());
+    let serving = gateway.upgrade();
+    assert_ne!(serving, gateway.pid());
+    gateway.log_line(|line| line["message"] == "listening" && line["pid"] == serving);
     assert_eq!(client.get(DETAIL).status, 200, "and the next try succeeds");
 }
 
@@ -69,4 +73,17 @@ fn taking_over_is_for_a_gateway_that_is_asked_to() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), said.lines().count()), (Some(64), 1), "{said}");
     assert!(said.contains("--take-over is for a running gateway"), "{said}");
+}
+
+#[test]
+fn a_listener_that_is_to_have_another_address_of_its_port_needs_a_restart() {
+    let platform = platform();
+    let gateway = start("", &platform);
+    let good = std::fs::read_to_string(gateway.config()).expect("it is there");
+    let everywhere = format!("listen = \"0.0.0.0:{}\"", gateway.outbound.port());
+    std::fs::write(gateway.config(), good.replacen("listen = \"127.0.0.1:0\"", &everywhere, 1)).expect("it is written");
+    gateway.ask_for_upgrade();
+    gateway.until(|gateway| upgrades(gateway, "refused") == 1.0);
+    assert!(gateway.printed().contains("cannot be bound (Address already in use"), "{}", gateway.printed());
+    assert_eq!((gateway.serving(), gateway.client().get(DETAIL).status), (gateway.pid(), 200));
 }
