@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use airudder_gateway::clock;
 use airudder_gateway::simulator::{Keep, Options};
 use tokio::io::AsyncWriteExt;
 
@@ -61,9 +62,9 @@ impl Drop for Over<'_> {
 
 /// Waits until others were served so often since, or will not be any more.
 fn until_served(rounds: &AtomicUsize, times: usize) {
-    let (begin, deadline) = (rounds.load(Ordering::Acquire), Instant::now() + PATIENCE);
+    let (begin, deadline) = (rounds.load(Ordering::Acquire), clock::now() + PATIENCE);
     while rounds.load(Ordering::Acquire) < begin.saturating_add(times).min(NO_MORE) {
-        assert!(Instant::now() < deadline, "others were not served {times} times");
+        assert!(clock::now() < deadline, "others were not served {times} times");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
