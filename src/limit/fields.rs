@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::gate::{Gate, Place};
 use crate::config::Quota;
 
 /// Most limits that one call can stand under: the program's, the operation's, the account's.
@@ -49,13 +48,6 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 }
 
 impl<'a> Met<'a> {
-    /// Adds what the call saw at this gate, if it has a rate.
-    pub(super) fn pass(&mut self, gate: &'a Gate, place: &Place) {
-        if let Some(policy) = &gate.policy {
-            self.add(policy, place.seen.left, place.seen.interval);
-        }
-    }
-
     /// Adds a limit: `left` calls, and no more than those within `window`.
     pub(super) fn add(&mut self, policy: &'a Policy, left: u32, window: Duration) {
         if let Some(free) = self.0.iter_mut().find(|limit| limit.is_none()) {

@@ -233,7 +233,9 @@ impl AccountLimits {
         let entered = gate.enter(program.lane, deadline, now, &self.series.waiting).await;
         match entered {
             Ok(place) => {
-                met.pass(gate, &place);
+                if let Some(policy) = &gate.policy {
+                    met.add(policy, place.seen.left, place.seen.interval);
+                }
                 Ok(Some(place))
             }
             Err(not_now) => {
