@@ -8,9 +8,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Inbox;
+use super::entry::Unavailable;
 
 /// How often it is tried before those who wait are told that it does not open: about three seconds.
 const MOST_TRIES: u8 = 5;
+
+/// What an operator is to do about a process that keeps it.
+const OVERDUE: &str = "the process before this one should have ended by now and still has the inbox: end it (SIGKILL)";
 
 /// Where the database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +79,23 @@ impl Inbox {
         if given {
             self.0.shared.queue.wake();
         }
+    }
+
+    /// The process before this one should have given it away by now: from here on it counts as down until it comes. Nothing
+    /// happens when it has come.
+    pub fn tell_overdue(&self) {
+        let shared = &self.0.shared;
+        // Inside, nobody can give it away, so the writer's own word comes later.
+        shared.custody.0.send_if_modified(|custody| {
+            if *custody == Custody::Elsewhere {
+                shared.health.set(Err(Unavailable::Failed));
+                shared.metrics.callbacks.inbox_up.set(0);
+                if shared.health.explain(Some(OVERDUE)) {
+                    tracing::error!("{OVERDUE}");
+                }
+            }
+            false
+        });
     }
 
     /// Ready when this process has opened the database, or given up hope that it comes soon; at once in all but the first

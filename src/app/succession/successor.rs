@@ -38,6 +38,10 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// How often it is looked whether every account has a token.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How long after the grace the old process may still have the inbox, before operators are told: it stops deliveries, takes
+/// the last callbacks and moves the log into the database.
+const OVERDUE: Duration = Duration::from_secs(30);
+
 /// What the old process gives before anything is built.
 pub(crate) struct Inheritance {
     end: OwnedFd,
@@ -243,8 +247,11 @@ impl Successor {
     /// Callbacks are accepted once the inbox was tried: until then they wait in the kernel's queue.
     fn open_inbox(&self) -> tokio::task::JoinHandle<()> {
         let (inbox, callbacks) = (self.inbox.clone(), self.callbacks.clone());
+        let longest = self.outbound.load().rules.grace + OVERDUE;
         tokio::spawn(async move {
             if let Some(inbox) = inbox {
+                inbox.tried_within(longest).await;
+                inbox.tell_overdue();
                 inbox.tried().await;
             }
             callbacks.serve();

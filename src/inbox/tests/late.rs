@@ -118,3 +118,22 @@ async fn an_inbox_that_never_opened_closes_at_once() {
     assert_eq!(second.check(), Err(Unavailable::Closed));
     assert!(second.append(callback("late")).await.is_err());
 }
+
+#[tokio::test]
+async fn an_inbox_that_another_process_has_is_up_until_that_takes_too_long() {
+    let folder = Folder::new("elsewhere");
+    folder.open().close();
+    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+    let inbox = Inbox::succeed(&folder.rules, &["books".to_owned()], metrics.clone()).expect("an inbox");
+    let up = || metrics.callbacks.inbox_up.get();
+    assert_eq!((inbox.check(), up()), (Err(Unavailable::Elsewhere), 1));
+    assert_eq!(inbox.append(callback("early")).await, Err(Unavailable::Elsewhere));
+    inbox.tell_overdue();
+    assert_eq!((inbox.check(), up()), (Err(Unavailable::Failed), 0));
+    assert!(inbox.advice().is_some_and(|advice| advice.contains("should have ended by now")));
+    inbox.take_over();
+    inbox.tried().await;
+    assert_eq!((inbox.check(), up(), inbox.advice()), (Ok(()), 1, None));
+    inbox.tell_overdue();
+    assert_eq!((inbox.check(), up()), (Ok(()), 1), "it has come");
+}
