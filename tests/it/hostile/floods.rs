@@ -62,7 +62,7 @@ impl Drop for Over<'_> {
 
 /// Waits until others were served so often since, or will not be any more.
 fn until_served(rounds: &AtomicUsize, times: usize) {
-    let (begin, deadline) = (rounds.load(Ordering::Acquire), clock::now() + PATIENCE);
+    let (begin, deadline) = (rounds.load(Ordering::Acquire), clock::now() + 5 * PATIENCE);
     while rounds.load(Ordering::Acquire) < begin.saturating_add(times).min(NO_MORE) {
         assert!(clock::now() < deadline, "others were not served {times} times");
         std::thread::sleep(Duration::from_millis(10));
