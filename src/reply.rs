@@ -124,7 +124,7 @@ refusals! {
     /// The header was not complete in time.
     HeaderTimeout = "header_timeout" 408 No Program "The request header did not arrive in time; send it at once.";
     /// The body stopped arriving.
-    BodyTimeout = "body_timeout" 408 No Program "The request body stopped arriving; send it without pauses.";
+    BodyTimeout = "body_timeout" 408 No Program "The request body stopped arriving, or came too slowly; send it without pauses.";
     /// A body that has to be held whole is over the limit.
     BodyTooLarge = "body_too_large" 413 No Program "The request body is over outbound.max_body; send less in one call or ask the operator to raise it.";
     /// The request header is over the limit.

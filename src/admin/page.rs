@@ -71,7 +71,7 @@ impl Request {
         let reading = async {
             session.invite(BODY_TIME).await.map_err(|_| incomplete())?;
             while let Some(piece) = session.read_body().await.map_err(|fault| match fault {
-                BodyFault::TooSlow => late(),
+                BodyFault::TooSlow(_) => late(),
                 BodyFault::Incomplete | BodyFault::Gone => incomplete(),
             })? {
                 if body.len() + piece.len() > longest.bytes {

@@ -20,12 +20,23 @@ pub(super) struct Pace {
     silence: Duration,
     grace: Duration,
     came: u64,
+    /// What ends the wait that was allowed last.
+    pub(super) bound: Bound,
+}
+
+/// What a body met that came too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The longest single silence.
+    Silence,
+    /// That of all the waiting together.
+    All,
 }
 
 impl Pace {
     /// No single silence longer than `silence`, and no more waiting in all than `grace` and what comes is worth.
     pub(super) fn new(silence: Duration, grace: Duration) -> Self {
-        Self { silence, grace, came: 0 }
+        Self { silence, grace, came: 0, bound: Bound::Silence }
     }
 
     /// So much more of the body has come. What frames it does not count.
@@ -34,9 +45,11 @@ impl Pace {
     }
 
     /// How long the next wait may take after so much waiting; zero: what is not there already is too late.
-    pub(super) fn allowed(&self, waited: Duration) -> Duration {
+    pub(super) fn allowed(&mut self, waited: Duration) -> Duration {
         let worth = Duration::from_millis(self.came.saturating_mul(1000) / A_SECOND);
-        self.grace.saturating_add(worth).saturating_sub(waited).min(self.silence)
+        let left = self.grace.saturating_add(worth).saturating_sub(waited);
+        self.bound = if left < self.silence { Bound::All } else { Bound::Silence };
+        left.min(self.silence)
     }
 }
 
@@ -54,6 +67,11 @@ mod tests {
         {
             pace.note(more);
             assert_eq!(pace.allowed(waited * SECOND), allowed * SECOND, "{more} more, after {waited}");
+            assert_eq!(
+                pace.bound,
+                if allowed < 30 { Bound::All } else { Bound::Silence },
+                "{more} more, after {waited}"
+            );
         }
         pace.note(usize::MAX >> 1);
         assert_eq!(pace.allowed(SECOND), 30 * SECOND);
@@ -61,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_silence_is_never_longer_than_it_may_be() {
-        let pace = Pace::new(2 * SECOND, 10 * SECOND);
+        let mut pace = Pace::new(2 * SECOND, 10 * SECOND);
         assert_eq!((pace.allowed(Duration::ZERO), pace.allowed(9 * SECOND)), (2 * SECOND, SECOND));
     }
 }

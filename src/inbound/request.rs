@@ -93,7 +93,7 @@ impl<'a> Request<'a> {
         let left = deadline.saturating_duration_since(clock::now());
         match timeout(left, self.session.read_body()).await {
             Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(BodyFault::TooSlow)) | Err(_) => Err(Unread::TimedOut),
+            Ok(Err(BodyFault::TooSlow(_))) | Err(_) => Err(Unread::TimedOut),
             Ok(Err(BodyFault::Incomplete)) => Err(Unread::Cut),
             Ok(Err(BodyFault::Gone)) => Err(Unread::Gone),
         }

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use super::store::Store;
 use super::vault::{Epoch, KeyId, Keys, SALT, Vault};
 use super::{header, key, keyed, recovery, schema};
 use crate::config;
+
+/// The mode of what is made here: for its owner, and nobody else.
+const PRIVATE: u32 = 0o600;
 
 /// What is to be opened.
 pub(super) struct Opening {
@@ -47,6 +51,7 @@ impl Opening {
         // A database of ours has a log beside it from its first moment on.
         header::check(path, log.exists())?;
         let key = key::find(&self.rules.key, has_content(path) || has_content(&log))?;
+        make_private(path).map_err(|error| unusable(path, &error))?;
         // Taken over before anything is written.
         let mut store = recovery::take_over(schema::open(path)?)?;
         let vault = begin(&store.connection, Keys::new(&key, &self.rules.old_keys))?;
@@ -138,7 +143,7 @@ fn unusable(path: &Path, error: &io::Error) -> Obstacle {
 fn lock(path: &Path) -> Result<File, Obstacle> {
     let open = || -> io::Result<File> {
         key::make_directory(key::directory(path))?;
-        fs::OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, ".lock"))
+        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).open(beside(path, ".lock"))
     };
     let file = open().map_err(|error| unusable(path, &error))?;
     match file.try_lock() {
@@ -148,6 +153,15 @@ fn lock(path: &Path) -> Result<File, Obstacle> {
             path.display()
         ))),
         Err(TryLockError::Error(error)) => Err(unusable(path, &error)),
+    }
+}
+
+/// Makes the file of a database that is not there yet, empty and for nobody else: SQLite gives its log and its index the mode of
+/// the database, and would give the database that of the process. One that is there keeps what its operator gave it.
+fn make_private(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::envelope::{self, Sealed, Sealer, Signed};
 use crate::http::head::Length;
 use crate::http::headers::{self, Named};
 use crate::http::request::{BadTarget, RequestHead, RequestHeadWriter};
-use crate::http::session::{BodyFault, Session};
+use crate::http::session::{BodyFault, Bound, Session};
 use crate::limit::Admitted;
 use crate::reply::{Refusal, Reply};
 
@@ -33,6 +33,11 @@ const DOUBLES: usize = 1024 * 1024;
 /// Bytes of a body of unknown length that get memory before anything came of it, and the steps after it; then all that
 /// a body may have. Given all at once, a handful of programs that announce a body and send none would hold all there is.
 const STEPS: [usize; 3] = [8 * 1024, 128 * 1024, DOUBLES];
+
+/// Which bound a body met that did not come in time.
+const SILENT: &str = "it paused for longer than outbound.body_timeout";
+const TOO_SLOW: &str = "it kept the gateway waiting for longer than 8 s and a second for each KiB that came, whatever \
+                        outbound.body_timeout says";
 
 /// What goes to the platform, whole and unchangeable: a replay sends exactly this again.
 pub(super) struct Outgoing {
@@ -239,7 +244,13 @@ async fn hold_body(
 /// The next piece of the program's body, never an empty one, `None` at its end.
 pub(super) async fn next_piece(session: &mut Session) -> Result<Option<&[u8]>, Stop> {
     session.read_body().await.map_err(|fault| match fault {
-        BodyFault::TooSlow => Refusal::BodyTimeout.into(),
+        BodyFault::TooSlow(bound) => {
+            let detail = match bound {
+                Bound::Silence => SILENT,
+                Bound::All => TOO_SLOW,
+            };
+            Reply { detail: Some(detail), ..Refusal::BodyTimeout.into() }.into()
+        }
         BodyFault::Incomplete => Refusal::BodyIncomplete.into(),
         BodyFault::Gone => Stop::ClientGone,
     })

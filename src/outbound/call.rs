@@ -19,6 +19,7 @@ use super::record::{Phase, REQUEST_ID, Record};
 use super::route::Auth;
 use super::stop::{Stop, at_once, refused, unless_gone};
 use crate::clock;
+use crate::http::answer::Answer;
 use crate::http::head::Request;
 use crate::http::session::Session;
 use crate::limit::Turn;
@@ -141,7 +142,7 @@ async fn ask(
         let answer = match &mut key {
             Some((first, body)) => {
                 Box::pin(first.claim(body, record)).await?;
-                record.skip();
+                record.lap_key();
                 let before = std::mem::replace(&mut record.sent, Sent::No);
                 let answer = exchange::once(received, outgoing, token.as_ref(), turn, record).await;
                 first.may_be_carried_out(record.sent != Sent::No);
@@ -225,7 +226,23 @@ async fn deliver(
     record.status = head.status().as_u16();
     record.bytes_out += held.len() as u64;
     session.begin(head, length);
-    session.write(&held).await.map_err(|_| Stop::ClientGone)?;
+    let taken = hand_on(session, account, &held, rest, record).await;
+    // Whether the program was still there or not: the call was made.
+    record.name(|| named::find(&held));
+    taken?;
+    record.lap(Phase::Deliver);
+    Ok(())
+}
+
+/// The body of an answer whose head was begun.
+async fn hand_on(
+    session: &mut Session,
+    account: &Account,
+    held: &[u8],
+    rest: Option<Answer>,
+    record: &mut Record<'_>,
+) -> Result<(), Stop> {
+    session.write(held).await.map_err(|_| Stop::ClientGone)?;
     if let Some(mut answer) = rest {
         while let Some(piece) = unless_gone(session, pin!(answer.piece())).await?.map_err(|_| Stop::CutOff)? {
             record.bytes_out += piece.len() as u64;
@@ -233,12 +250,7 @@ async fn deliver(
         }
         account.client.release(answer, clock::now());
     }
-    let finished = session.finish().await;
-    // Whether the program was still there or not: the call was made.
-    record.name(|| named::find(&held));
-    finished.map_err(|_| Stop::ClientGone)?;
-    record.lap(Phase::Deliver);
-    Ok(())
+    session.finish().await.map_err(|_| Stop::ClientGone)
 }
 
 /// What a call without a token is told. A login that met an untrusted platform would meet it again: waiting is no

@@ -120,6 +120,8 @@ pub(crate) struct Record<'a> {
     started: Instant,
     looked: Instant,
     phases: [Duration; PHASES.len()],
+    /// What its key took: waiting for an earlier call with it, and for the disk.
+    keeping: Duration,
 }
 
 impl<'a> Record<'a> {
@@ -149,6 +151,7 @@ impl<'a> Record<'a> {
             started: now,
             looked: now,
             phases: [Duration::ZERO; PHASES.len()],
+            keeping: Duration::ZERO,
         }
     }
 
@@ -156,6 +159,13 @@ impl<'a> Record<'a> {
     pub(crate) fn lap(&mut self, phase: Phase) {
         let now = clock::now();
         self.phases[phase as usize] += now.saturating_duration_since(self.looked);
+        self.looked = now;
+    }
+
+    /// Counts the time since the last look at the clock as its key's.
+    pub(crate) fn lap_key(&mut self) {
+        let now = clock::now();
+        self.keeping += now.saturating_duration_since(self.looked);
         self.looked = now;
     }
 
@@ -196,6 +206,7 @@ impl<'a> Record<'a> {
             code: self.platform_code,
             replayed: self.replayed,
             phases: self.phases,
+            keeping: self.keeping,
             took,
             parent: self.trace,
         });

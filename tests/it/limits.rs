@@ -142,6 +142,26 @@ fn a_body_that_pauses_or_ends_early_is_told_so() {
 }
 
 #[test]
+fn a_body_that_is_not_waited_for_any_longer_is_told_which_bound_it_met() {
+    let platform = platform();
+    for (rules, bound) in [
+        ("body_timeout = \"300ms\"", "it paused for longer than outbound.body_timeout"),
+        (
+            "body_timeout = \"30s\"",
+            "longer than 8 s and a second for each KiB that came, whatever outbound.body_timeout says",
+        ),
+    ] {
+        let gateway = setup(rules).start(&platform).ready();
+        let mut client = gateway.client();
+        client.send("POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nContent-Length: 100\r\n\r\nhalf");
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.word()), (408, Some("body_timeout")), "{rules}");
+        let said = String::from_utf8_lossy(&answer.body);
+        assert!(said.contains(bound), "{rules}: {said}");
+    }
+}
+
+#[test]
 fn a_body_that_pauses_or_ends_after_a_part_of_it_left_may_have_arrived() {
     let platform = platform();
     let outbound = "threads = 2\nbody_timeout = \"300ms\"\nmax_body = \"64KiB\"".into();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::inbox::shown;
 use super::page::{Page, Request, time};
-use crate::inbox::Inbox;
 use crate::inbox::ledger::{Found, PHASES, Trace};
+use crate::inbox::{Inbox, KeyState};
 
 /// Longest id that is looked for, in bytes: an idempotency key has at most so many.
 const LONGEST: usize = 255;
@@ -66,8 +66,16 @@ fn told(id: &str, trace: &Trace, has_ledger: bool) -> Value {
 fn sentence(trace: &Trace, has_ledger: bool) -> String {
     let counted = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     match (trace.calls.len(), trace.callbacks.len()) {
+        (0, 0) if trace.keys.iter().any(|key| key.state == KeyState::Sending) => {
+            "A call with this idempotency key is under way.".to_owned()
+        }
+        (0, 0) if !trace.keys.is_empty() => {
+            let count = counted(trace.keys.len(), "idempotency key");
+            format!("{count} of this text: the request is not noted yet, or not any more.")
+        }
         (0, 0) if has_ledger => {
-            "Nothing is known of this id: it is none of ours, or older than inbox.ledger and inbox.retain keep."
+            "Nothing is known of this id: it is none of ours, of a request without a key that has not ended yet, or older than \
+             inbox.ledger and inbox.retain keep."
                 .to_owned()
         }
         (0, 0) => "No callback names this id; requests are not noted here (inbox.ledger).".to_owned(),
@@ -78,8 +86,9 @@ fn sentence(trace: &Trace, has_ledger: bool) -> String {
 }
 
 fn request(call: &Found) -> Value {
-    let phases: serde_json::Map<_, _> =
+    let mut phases: serde_json::Map<_, _> =
         PHASES.iter().zip(&call.micros).map(|(phase, micros)| (format!("{phase}_us"), (*micros).into())).collect();
+    phases.insert("key_us".to_owned(), call.key_micros.into());
     json!({
         "request_id": call.request,
         "at": time(call.at_ms),
@@ -94,7 +103,8 @@ fn request(call: &Found) -> Value {
         "platform_code": call.code,
         "replayed": call.replayed,
         "phases": phases,
-        "took_us": call.micros.last(),
+        "from_memory": call.is_from_memory(),
+        "took_us": call.took_micros,
     })
 }
 

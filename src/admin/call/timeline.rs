@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::said;
 use crate::admin::page::time;
 use crate::inbox::ledger::{Found, PHASES, Trace};
-use crate::inbox::{Listed, ListedDelivery, State};
+use crate::inbox::{KeyState, Listed, ListedDelivery, ListedKey, State};
 
 /// One event.
 struct Event {
@@ -25,6 +25,7 @@ struct Event {
 pub(super) fn of(trace: &Trace, id: &str) -> Vec<Value> {
     let mut events = Vec::new();
     trace.calls.iter().for_each(|call| add_call(call, &mut events));
+    trace.keys.iter().for_each(|key| events.push(key_event(key)));
     for callback in &trace.callbacks {
         let said = callback.body.as_deref().map(|body| said::of(body, id)).unwrap_or_default();
         add_callback(&callback.listed, &said, &mut events);
@@ -43,17 +44,26 @@ fn add_call(call: &Found, events: &mut Vec<Event>) {
     let Found {
         request, at_ms, program, account, operation, keyed, sent, status, outcome, code, replayed, micros, ..
     } = call;
-    let by = if program == "-" { "A program".to_owned() } else { format!("Program {program}") };
+    let by = named(program);
     let with = if *keyed { ", with an idempotency key" } else { "" };
     let sentence = format!("{by} asked for {operation} of account {account}{with} (request {request}).");
     events.push(Event { at_ms: *at_ms, kind: "request", sentence, redrive: None });
-    let took = micros.last().copied().unwrap_or(0);
+    let took = call.took_micros;
+    let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
     let ended = match (outcome.as_str(), status) {
-        ("answered", status) => {
-            let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
-            format!("The platform's answer was handed on: status {status}{code}.")
+        ("answered", status) if call.is_from_memory() => {
+            format!(
+                "It was answered from memory, as the first call with its key was; nothing was sent: status {status}{code}."
+            )
         }
-        ("client_gone", _) => "The program had gone before its answer.".to_owned(),
+        ("client_gone", status) if call.is_from_memory() => {
+            format!("The program had gone before its answer from memory, status {status}{code}; nothing was sent.")
+        }
+        ("answered", status) => format!("The platform's answer was handed on: status {status}{code}."),
+        ("client_gone", 0) => "The program had gone before its answer.".to_owned(),
+        ("client_gone", status) => {
+            format!("The platform answered with status {status}{code}; the program had gone before it had all of that.")
+        }
         ("cut_off", _) => "The platform's answer ended in the middle.".to_owned(),
         (outcome, status) => format!("The gateway answered {outcome} with status {status}."),
     };
@@ -63,14 +73,39 @@ fn add_call(call: &Found, events: &mut Vec<Event>) {
         _ => "",
     };
     let again = if *replayed { " It was sent again with a fresh token." } else { "" };
-    let parts: Vec<_> = PHASES.iter().zip(micros).filter(|(_, micros)| **micros > 0).map(part).collect();
+    let phases = PHASES.iter().copied().zip(micros.iter().copied());
+    let parts: Vec<_> =
+        [("key", call.key_micros)].into_iter().chain(phases).filter(|(_, micros)| *micros > 0).map(part).collect();
     let parts = if parts.is_empty() { String::new() } else { format!(" Of {}: {}.", span(took), parts.join(", ")) };
     let at_ms = at_ms + u64::from(took) / 1000;
     events.push(Event { at_ms, kind: "answer", sentence: format!("{ended}{reached}{again}{parts}"), redrive: None });
 }
 
-fn part((phase, micros): (&&str, &u32)) -> String {
-    let what = match *phase {
+/// A key on disk of which the ledger does not tell.
+fn key_event(key: &ListedKey) -> Event {
+    let ListedKey { id, program, account, operation, state, claimed_ms, status, .. } = key;
+    let status = status.map(|status| format!(" with status {status}")).unwrap_or_default();
+    let (kind, ended) = match state {
+        KeyState::Sending => ("waiting", format!("It is under way since {}.", time(*claimed_ms))),
+        KeyState::Unknown => {
+            let look = "look at the platform, then airudder-gateway keys settle";
+            ("answer", format!("It had left and nobody knows how it ended: a phone may ring; {look} {id}."))
+        }
+        KeyState::Answered | KeyState::NotKept => ("answer", format!("The platform answered it{status}.")),
+        KeyState::Settled => ("answer", "An operator said that it was carried out.".to_owned()),
+    };
+    let by = named(program);
+    let sentence = format!("{by} asked for {operation} of account {account} with this idempotency key. {ended}");
+    Event { at_ms: *claimed_ms, kind, sentence, redrive: None }
+}
+
+fn named(program: &str) -> String {
+    if program == "-" { "A program".to_owned() } else { format!("Program {program}") }
+}
+
+fn part((phase, micros): (&str, u32)) -> String {
+    let what = match phase {
+        "key" => "its key",
         "limit_wait" => "waiting for its turn",
         "token" => "waiting for a token",
         "seal" => "sealing",
@@ -79,7 +114,7 @@ fn part((phase, micros): (&&str, &u32)) -> String {
         "open" => "opening the answer",
         _ => "handing it on",
     };
-    format!("{what} {}", span(*micros))
+    format!("{what} {}", span(micros))
 }
 
 /// As people read it.
@@ -155,7 +190,9 @@ mod tests {
             outcome: "answered".into(),
             code: Some(200),
             replayed: false,
-            micros: vec![0, 0, 80, 0, 1_500_000, 0, 0, 1_502_000],
+            micros: vec![0, 0, 80, 0, 1_500_000, 0, 0],
+            key_micros: 1_900,
+            took_micros: 1_502_000,
         };
         let listed = Listed {
             id: "cb_0000010000000000".parse().expect("an id"),
@@ -173,14 +210,14 @@ mod tests {
             ],
         };
         let body = Some(bytes::Bytes::from_static(b"{\"status\":\"finished\",\"callee\":\"+6281377700042\"}"));
-        let trace = Trace { calls: vec![call], callbacks: vec![Shown { listed, body }], more: false };
+        let trace = Trace { calls: vec![call], keys: Vec::new(), callbacks: vec![Shown { listed, body }], more: false };
         let events = of(&trace, "x");
         let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().expect("a kind")).collect();
         assert_eq!(kinds, ["request", "answer", "callback", "delivered", "dead", "waiting"]);
         assert_eq!(events[1]["at"], "1970-01-01T00:00:02.502Z");
         assert_eq!(
             events[1]["sentence"],
-            "The platform's answer was handed on: status 200, code 200. Of 1.5 s: sealing 80 µs, the platform 1.5 s."
+            "The platform's answer was handed on: status 200, code 200. Of 1.5 s: its key 1.9 ms, sealing 80 µs, the platform 1.5 s."
         );
         assert_eq!(events[2]["sentence"], "The platform called back on calls (call): finished, number ending in 42.");
         let meant = events[4]["redrive"].to_string();
@@ -206,7 +243,9 @@ mod tests {
                 outcome,
                 code: None,
                 replayed: true,
-                micros: vec![0; 8],
+                micros: vec![0; 7],
+                key_micros: 0,
+                took_micros: 0,
             };
             add_call(&found, &mut events);
             events.pop().expect("an answer").sentence

@@ -22,6 +22,7 @@ use super::framing::{BadFraming, Framing, Next, size_line};
 use super::head::{HeadEnd, HeaderFault, Length, Request};
 use super::line::Line;
 use super::newcomers::Newcomer;
+pub(crate) use super::pace::Bound;
 use super::pace::{self, Pace};
 use super::patience::within;
 use super::response::ResponseHead;
@@ -54,8 +55,8 @@ pub(super) enum NoRequest {
 /// Why a request's body could not be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    /// Silence for longer than allowed.
-    TooSlow,
+    /// It came too slowly, and met this bound.
+    TooSlow(Bound),
     /// It ended early or was badly framed. The program may still read.
     Incomplete,
     /// The connection broke.
@@ -246,7 +247,7 @@ impl Session {
             match self.wire.fill(room).await {
                 Ok(0) => return Err(BodyFault::Incomplete),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(BodyFault::TooSlow),
+                Err(late) if late.kind() == io::ErrorKind::TimedOut => return Err(BodyFault::TooSlow(self.pace.bound)),
                 Err(_) => return Err(BodyFault::Gone),
             }
         }

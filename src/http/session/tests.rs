@@ -134,9 +134,9 @@ async fn why_a_body_cannot_be_read_on_is_told_apart() {
     let post = |framing: &str| format!("POST / HTTP/1.1\r\nHost: g\r\n{framing}\r\n\r\n");
     for (sent, ends, fault) in [
         (post("Content-Length: 9") + "abc", true, BodyFault::Incomplete),
-        (post("Content-Length: 9") + "abc", false, BodyFault::TooSlow),
+        (post("Content-Length: 9") + "abc", false, BodyFault::TooSlow(Bound::Silence)),
         (post("Transfer-Encoding: chunked") + "3\r\nab", true, BodyFault::Incomplete),
-        (post("Transfer-Encoding: chunked") + "3\r\nab", false, BodyFault::TooSlow),
+        (post("Transfer-Encoding: chunked") + "3\r\nab", false, BodyFault::TooSlow(Bound::Silence)),
         (post("Transfer-Encoding: chunked") + "3\r\nabcd", false, BodyFault::Incomplete),
     ] {
         let (mut session, _, far) = asked(&sent).await;
@@ -190,7 +190,7 @@ async fn a_body_that_trickles_has_eight_seconds() {
         session.invite(LONG).await.expect("there");
         trickle(far, byte);
         let begun = clock::now();
-        assert_eq!(body(&mut session).await, Err(BodyFault::TooSlow), "{framing}");
+        assert_eq!(body(&mut session).await, Err(BodyFault::TooSlow(Bound::All)), "{framing}");
         assert_eq!((clock::now() - begun).as_secs(), 8, "{framing}");
     }
 }

@@ -88,11 +88,26 @@ pub(in crate::inbox) fn list(
         let any = vec!["k.alone = ?"; tags.len()].join(" OR ");
         narrow(&format!("({any})"), tags.into_iter().map(|tag| Value::from(tag.to_vec())).collect());
     }
+    listed_where(connection, &text, values, most)
+}
+
+/// At most `most` keys with one of these tags, whatever they are bound to, in the order of their ids.
+pub(in crate::inbox) fn alone(connection: &Connection, tags: &[Tag], most: usize) -> rusqlite::Result<Vec<ListedKey>> {
+    let any = vec!["k.alone = ?"; tags.len()].join(" OR ");
+    listed_where(connection, &any, tags.iter().map(|tag| Value::from(tag.to_vec())).collect(), most)
+}
+
+fn listed_where(
+    connection: &Connection,
+    condition: &str,
+    mut values: Vec<Value>,
+    most: usize,
+) -> rusqlite::Result<Vec<ListedKey>> {
     values.push(Value::from(number(most as u64)));
     let mut keys = connection.prepare(&format!(
         "SELECT k.id, p.text, a.text, o.text, k.state, k.claimed, k.ended, k.status, k.bytes, k.operator \
          FROM keyed k JOIN name p ON p.id = k.program JOIN name a ON a.id = k.account \
-         JOIN name o ON o.id = k.operation WHERE {text} ORDER BY k.id LIMIT ?"
+         JOIN name o ON o.id = k.operation WHERE {condition} ORDER BY k.id LIMIT ?"
     ))?;
     keys.query_map(rusqlite::params_from_iter(values), listed)?.collect()
 }

@@ -55,6 +55,8 @@ pub struct Call {
     pub replayed: bool,
     /// The time of each of [`PHASES`].
     pub phases: [Duration; PHASES.len()],
+    /// What its key took: waiting for an earlier call with it, and for the disk.
+    pub keeping: Duration,
     /// From its first byte to the last of its answer.
     pub took: Duration,
     /// The trace that its program named. It is not written: callbacks that come of the call are given it.

@@ -104,10 +104,11 @@ fn tags(vault: &Vault, call: &Call) -> Vec<u8> {
     tags
 }
 
-/// Microseconds of each phase and of all, as four bytes each, least first.
+/// Microseconds of each phase, of the key and of all, as four bytes each, least first. All is the last: former gateways wrote
+/// nothing of the key.
 fn phases(call: &Call) -> Vec<u8> {
     let micros = |time: std::time::Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX).to_le_bytes();
-    call.phases.iter().copied().chain([call.took]).flat_map(micros).collect()
+    call.phases.iter().copied().chain([call.keeping, call.took]).flat_map(micros).collect()
 }
 
 /// What [`phases`] wrote.

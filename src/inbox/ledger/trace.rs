@@ -10,6 +10,7 @@ use super::PHASES;
 use super::rows::{digits, micros};
 use crate::inbox::filter::{Filter, Shown};
 use crate::inbox::id::EntryId;
+use crate::inbox::keyed::{self, KeyState, ListedKey};
 use crate::inbox::list;
 use crate::inbox::vault::{TAG, Tag, Tagged, Vault};
 
@@ -49,8 +50,22 @@ pub struct Found {
     pub code: Option<i64>,
     /// It was sent again with a fresh token.
     pub replayed: bool,
-    /// Microseconds of each of [`PHASES`], and of all.
+    /// Microseconds of each of [`PHASES`].
     pub micros: Vec<u32>,
+    /// Microseconds that its key took.
+    pub key_micros: u32,
+    /// Microseconds of all.
+    pub took_micros: u32,
+}
+
+impl Found {
+    /// Whether its answer was one that was kept for its key: a program was told what the platform had said, and the platform was
+    /// not asked.
+    pub fn is_from_memory(&self) -> bool {
+        let asked = PHASES.iter().zip(&self.micros).any(|(phase, micros)| *phase == "platform" && *micros > 0);
+        let is_answer = matches!(self.outcome.as_str(), "answered" | "client_gone") && self.status > 0;
+        self.keyed && self.sent == "yes" && is_answer && !asked
+    }
 }
 
 /// What belongs to an id.
@@ -58,6 +73,8 @@ pub struct Found {
 pub struct Trace {
     /// The requests, oldest first.
     pub calls: Vec<Found>,
+    /// Keys of this text that are on disk, where the ledger does not tell how their calls ended, oldest first.
+    pub keys: Vec<ListedKey>,
     /// The callbacks, oldest first; the first of them with their bodies.
     pub callbacks: Vec<Shown>,
     /// There are more than are shown.
@@ -109,6 +126,8 @@ pub(in crate::inbox) fn trace(connection: &Connection, vault: &Vault, sought: &S
         entries = entries_with(connection, &named)?;
     }
     let more = calls.len() > MOST || entries.len() > MOST;
+    let mut keys = keyed::reading::alone(connection, &sought.keys, MOST)?;
+    keys.retain(|key| key.state == KeyState::Sending || calls.is_empty());
     calls.truncate(MOST);
     entries.truncate(MOST);
     let mut callbacks = Vec::with_capacity(entries.len());
@@ -125,7 +144,7 @@ pub(in crate::inbox) fn trace(connection: &Connection, vault: &Vault, sought: &S
             Shown { body: body.map(Bytes::from), listed }
         }));
     }
-    Ok(Trace { calls, callbacks, more })
+    Ok(Trace { calls, keys, callbacks, more })
 }
 
 /// One after another, each once, up to a bound.
@@ -187,10 +206,18 @@ fn calls_with(
     Ok(calls)
 }
 
+/// Of each phase, of the key, and of all, which is the last: a former gateway wrote nothing of the key.
+fn times(written: &[u8]) -> (Vec<u32>, u32, u32) {
+    let mut times = micros(written);
+    let took = times.pop().unwrap_or(0);
+    let key = times.get(PHASES.len()).copied().unwrap_or(0);
+    times.resize(PHASES.len(), 0);
+    (times, key, took)
+}
+
 fn found(row: &Row<'_>, tags: &[u8]) -> rusqlite::Result<Found> {
     let request: Vec<u8> = row.get(0)?;
-    let mut times = micros(&row.get::<_, Vec<u8>>(12)?);
-    times.resize(PHASES.len() + 1, 0);
+    let (micros, key_micros, took_micros) = times(&row.get::<_, Vec<u8>>(12)?);
     Ok(Found {
         request: request.iter().map(|byte| format!("{byte:02x}")).collect(),
         at_ms: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
@@ -204,6 +231,24 @@ fn found(row: &Row<'_>, tags: &[u8]) -> rusqlite::Result<Found> {
         outcome: row.get(9)?,
         code: row.get(10)?,
         replayed: row.get(11)?,
-        micros: times,
+        micros,
+        key_micros,
+        took_micros,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(times: &[u32]) -> Vec<u8> {
+        times.iter().flat_map(|time| time.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn times_of_a_former_gateway_are_read_as_well() {
+        assert_eq!(times(&written(&[1, 2, 3, 4, 5, 6, 7, 9, 40])), (vec![1, 2, 3, 4, 5, 6, 7], 9, 40));
+        assert_eq!(times(&written(&[1, 2, 3, 4, 5, 6, 7, 40])), (vec![1, 2, 3, 4, 5, 6, 7], 0, 40));
+        assert_eq!(times(&[]), (vec![0; PHASES.len()], 0, 0));
+    }
 }

@@ -41,6 +41,30 @@ async fn a_key_file_is_made_once_and_never_beside_a_database() {
 }
 
 #[tokio::test]
+async fn no_file_of_the_inbox_is_for_others_whatever_the_process_would_give() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("modes");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let modes = || {
+        let files = std::fs::read_dir(&folder.path).expect("a folder").map(|file| file.expect("a file"));
+        let mode = |file: &std::fs::DirEntry| file.metadata().expect("there").permissions().mode() & 0o777;
+        files.map(|file| (file.file_name().into_string().expect("text"), mode(&file))).collect::<Vec<_>>()
+    };
+    let found = modes();
+    assert!(found.iter().all(|(_, mode)| *mode == 0o600), "{found:?}");
+    for ending in [".db", ".db-wal", ".db-shm", ".db.lock", ".key"] {
+        assert!(found.iter().any(|(name, _)| name.ends_with(ending)), "{ending}: {found:?}");
+    }
+    drop(inbox);
+    // An operator who lets a group read the database has his reasons.
+    let database = folder.path.join("inbox.db");
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o640)).expect("changed");
+    assert_eq!(bodies(&folder.open(), "books").await, ["one"]);
+    assert!(modes().contains(&("inbox.db".to_owned(), 0o640)));
+}
+
+#[tokio::test]
 async fn nothing_of_a_callback_is_plain_on_disk() {
     let folder = Folder::new("plain");
     let inbox = folder.open();

@@ -21,7 +21,8 @@ fn call(number: u64, task: &str, key: Option<&str>) -> Call {
         code: Some(200),
         replayed: false,
         phases: [Duration::from_micros(7); 7],
-        took: Duration::from_micros(49),
+        keeping: Duration::from_micros(3),
+        took: Duration::from_micros(52),
         parent: None,
     }
 }
@@ -80,8 +81,8 @@ async fn a_request_and_its_callbacks_are_found_by_any_id_of_theirs() {
         ("books", "task.create", true, 1)
     );
     assert_eq!(
-        (noted.micros.as_slice(), noted.sent.as_str(), noted.code),
-        (&[7, 7, 7, 7, 7, 7, 7, 49][..], "yes", Some(200))
+        (noted.micros.as_slice(), noted.key_micros, noted.took_micros, noted.sent.as_str(), noted.code),
+        (&[7; 7][..], 3, 52, "yes", Some(200))
     );
     // It is on disk, and no id or key can be read there.
     inbox.close();

@@ -129,7 +129,9 @@ pub(super) async fn enter<'a>(
         }
     };
     record.key = Some(KeyOutcome::Unavailable);
-    let Some(mut known) = inbox.find_key(&key).await.map_err(unavailable)? else {
+    let found = inbox.find_key(&key).await.map_err(unavailable)?;
+    record.lap_key();
+    let Some(mut known) = found else {
         record.key = Some(KeyOutcome::Freed);
         return Ok(Entered::First(First { inbox, key, flight: Some(flight), claimed: None, left: false }));
     };
@@ -196,7 +198,10 @@ impl<'a> First<'a> {
             End::NotKept { .. } => KeyOutcome::NotKept,
             End::Answered(_) => KeyOutcome::First,
         });
+        // What was read of the answer meanwhile is the answer's.
+        record.lap(Phase::Open);
         self.keep(end).await;
+        record.lap_key();
         ended
     }
 

@@ -3,9 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use airudder_gateway::clock;
 use airudder_gateway::simulator::{Keep, Options};
 use tokio::io::AsyncWriteExt;
 
@@ -13,7 +14,7 @@ use super::crowd;
 use crate::inbound::setting::{PATH, Setting, assert_acknowledged, platform as caller};
 use crate::support::gateway::Folder;
 use crate::support::identity::write_pair;
-use crate::support::{Client, Gateway, Setup, platform, platform_with};
+use crate::support::{Client, Gateway, PATIENCE, Setup, platform, platform_with};
 
 /// What the process may grow by beside what its configuration allows bodies to take: buffers of connections, and what the
 /// allocator keeps.
@@ -29,13 +30,12 @@ fn others(gateway: &Gateway) {
 
 /// Has others call for as long as the flood lasts, 20 times at least, and checks how much the gateway grew by.
 fn withstand(gateway: &Gateway, most: u64, others: impl Fn(&Gateway), flood: impl FnOnce(&AtomicUsize) + Send) {
-    let (before, rounds, over) = (gateway.peak_memory(), AtomicUsize::new(0), AtomicBool::new(false));
+    let (before, rounds) = (gateway.peak_memory(), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let flood = scope.spawn(|| {
-            flood(&rounds);
-            over.store(true, Ordering::Release);
-        });
-        while !over.load(Ordering::Acquire) && !flood.is_finished() {
+        let flood = scope.spawn(|| flood(&rounds));
+        // A flood that waits for others ends when there are none any more.
+        let _over = Over(&rounds);
+        while !flood.is_finished() {
             others(gateway);
             rounds.fetch_add(1, Ordering::AcqRel);
         }
@@ -46,12 +46,35 @@ fn withstand(gateway: &Gateway, most: u64, others: impl Fn(&Gateway), flood: imp
     assert!(grown < most, "grew by {grown} bytes");
 }
 
-/// Waits until others were served so often since.
+/// Tells a flood that the others have failed.
+struct Over<'a>(&'a AtomicUsize);
+
+/// So many rounds: there will be no more.
+const NO_MORE: usize = usize::MAX / 2;
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(NO_MORE, Ordering::Release);
+        }
+    }
+}
+
+/// Waits until others were served so often since, or will not be any more.
 fn until_served(rounds: &AtomicUsize, times: usize) {
-    let begin = rounds.load(Ordering::Acquire);
-    while rounds.load(Ordering::Acquire) < begin + times {
+    let (begin, deadline) = (rounds.load(Ordering::Acquire), clock::now() + 5 * PATIENCE);
+    while rounds.load(Ordering::Acquire) < begin.saturating_add(times).min(NO_MORE) {
+        assert!(clock::now() < deadline, "others were not served {times} times");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+#[should_panic(expected = "one of the others")]
+fn a_flood_ends_when_the_others_fail() {
+    let gateway = Setup::default().start(&platform()).ready();
+    let fail = |_: &Gateway| panic!("one of the others");
+    withstand(&gateway, AROUND, fail, |rounds| until_served(rounds, 20));
 }
 
 /// Runs it so often at the same time.

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use airudder_gateway::simulator::{Fault, Simulator};
+use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 use serde_json::{Value, json};
 
 use super::{PATH, TOKEN, ask, callback, look, setup, unwilling};
-use crate::support::{Client, Gateway, Refusing, Setup, platform};
+use crate::support::{Client, Gateway, Refusing, Setup, arrived_at, platform, wait_until};
 
 /// A task is created, and the platform calls back about `call-1` of it; `books` wants nothing. Its id, and the request's.
 fn one_call(gateway: &Gateway) -> (String, String) {
@@ -87,6 +87,77 @@ fn a_call_that_may_have_made_a_phone_ring_says_so_and_one_that_cannot_as_well() 
     gateway.until(|_| unsaid(request).contains("a phone may ring") && unsaid("cut").contains("a phone may ring"));
     let request = late.header("x-request-id").expect("an id");
     gateway.until(|_| unsaid(request).contains("no phone rings"));
+}
+
+/// The only thing that is told, and what it is.
+fn only(told: &Value) -> (&str, &str) {
+    assert_eq!(told["events"].as_array().map(Vec::len), Some(1), "{told}");
+    let event = &told["events"][0];
+    (event["kind"].as_str().expect("a kind"), event["sentence"].as_str().expect("a sentence"))
+}
+
+#[test]
+fn a_keyed_call_is_told_while_it_is_under_way_and_after_its_program_broke_off() {
+    let (platform, receiver) = (platform(), unwilling());
+    let gateway = start(&platform, &receiver.url());
+    let mut client = gateway.client();
+    // An answer that is not read makes the end of the connection a reset.
+    client.send("GET /service/cloud/robot HTTP/1.1\r\nHost: g\r\n\r\n");
+    client.stream().get_ref().peek(&mut [0]).expect("an answer");
+    platform.fault(FaultKind::Hold);
+    let body = r#"{"TaskName":"x"}"#;
+    client.send(format!(
+        "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nIdempotency-Key: order-2\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    wait_until(&platform, "it is held", |platform| arrived_at(platform, "/service/cloud/task").len() == 1);
+    let found = told(&gateway, "order-2");
+    let (kind, sentence) = only(&found);
+    assert_eq!((kind, &found["sentence"]), ("waiting", &json!("A call with this idempotency key is under way.")));
+    let begins = "A program asked for task.create of account main with this idempotency key. It is under way since 20";
+    assert!(sentence.starts_with(begins), "{sentence}");
+    drop(client);
+    platform.release();
+    gateway.until(|gateway| told(gateway, "order-2")["requests"][0].is_object());
+
+    // What its answer named is known although nobody took it; the repeat that tells which task it was sends nothing.
+    let again = gateway.client().post_with("/service/cloud/task", "Idempotency-Key: order-2\r\n", body);
+    assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
+    let task = again.json()["data"]["TaskID"].as_str().expect("an id").to_owned();
+    gateway.until(|gateway| told(gateway, &task)["requests"].as_array().is_some_and(|all| all.len() == 2));
+    let found = told(&gateway, &task);
+    let (first, second) = (&found["requests"][0], &found["requests"][1]);
+    assert_eq!((&first["outcome"], &first["from_memory"]), (&json!("client_gone"), &json!(false)));
+    assert_eq!((&second["outcome"], &second["from_memory"]), (&json!("answered"), &json!(true)));
+    assert!(first["phases"]["key_us"].as_u64() > Some(0), "two syncs at least: {first}");
+    let said = found.to_string();
+    for part in [
+        "The platform answered with status 200, code 200; the program had gone before it had all of that.",
+        "It was answered from memory, as the first call with its key was; nothing was sent: status 200",
+        ": its key ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_key_whose_call_was_cut_short_by_a_crash_is_known_although_its_request_was_not_noted() {
+    let (platform, receiver) = (platform(), unwilling());
+    let folder = crate::support::Folder::new();
+    let setup = Setup { folder: Some(folder), ..setup([&receiver.url(), &receiver.url()], "") };
+    let mut gateway = setup.start(&platform).ready();
+    platform.fault(FaultKind::Hold);
+    let mut client = gateway.client();
+    let head =
+        "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nIdempotency-Key: order-3\r\nContent-Length: 2\r\n\r\n{}";
+    client.send(head);
+    wait_until(&platform, "it is held", |platform| arrived_at(platform, "/service/cloud/task").len() == 1);
+    gateway.kill();
+    let again = setup.start(&platform).ready();
+    let found = told(&again, "order-3");
+    let (kind, sentence) = only(&found);
+    assert_eq!(kind, "answer");
+    assert!(sentence.contains("a phone may ring") && sentence.contains("keys settle key_"), "{sentence}");
 }
 
 #[test]
