@@ -18,6 +18,7 @@ mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use pingora::server::configuration::ServerConf;
@@ -86,6 +87,8 @@ pub(crate) struct Origin {
     pub(crate) written: Config,
     /// Where the binary lay.
     pub(crate) binary: PathBuf,
+    /// Whether whoever started this process goes on when it ends and another one has taken over.
+    pub(crate) upgradable: bool,
     /// Who asks for another configuration.
     pub(crate) hangups: Hangups,
     /// Who asks for another binary.
@@ -132,6 +135,7 @@ impl Gateway {
             outbound: outbound.clone(),
             predecessor: Mutex::default(),
             abandoned: Arc::default(),
+            lost: Arc::default(),
             metrics: base.metrics.clone(),
         };
         let inbox = base.inbox.clone();
@@ -153,7 +157,7 @@ impl Gateway {
         });
         let reloader = match origin {
             None => None,
-            Some(Origin { path, written, binary, hangups, upgrades, .. }) => {
+            Some(Origin { path, written, binary, upgradable, hangups, upgrades, .. }) => {
                 let sockets = [
                     ("outbound", config.outbound.listen, Some(listener.socket())),
                     ("admin", config.admin.listen, Some(admin_listener.socket())),
@@ -183,7 +187,7 @@ impl Gateway {
                 };
                 let served = Arc::new(Mutex::new(served));
                 signals.predecessor = Mutex::new(Some(Predecessor {
-                    origin: Beginning { binary, config: path.clone(), upgrades },
+                    origin: Beginning { binary, config: path.clone(), upgradable, upgrades },
                     listening,
                     arrivals,
                     served: served.clone(),
@@ -225,8 +229,9 @@ impl Gateway {
         Ok((self.outbound.address()?, self.admin.address()?, inbound))
     }
 
-    /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period.
-    pub(crate) fn run(self) {
+    /// Runs until SIGTERM or SIGINT; calls in flight may finish within the grace period. Returns whether that was meant to be
+    /// the end: it is not when the process that had taken over is lost.
+    pub(crate) fn run(self) -> bool {
         let conf = ServerConf {
             work_stealing: false,
             grace_period_seconds: Some(0),
@@ -257,11 +262,13 @@ impl Gateway {
             // Its sockets listen already.
             None => notify::ready(),
         }
+        let lost = self.signals.lost.clone();
         server.run(RunArgs { shutdown_signal: Box::new(self.signals) });
         // Last: whoever took a callback or settles a delivery has ended.
         if let Some(inbox) = self.inbox {
             inbox.close();
         }
+        !lost.load(Ordering::Acquire)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! SIGHUP is not for here: it never stops anything.
 
-use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::notify;
-use super::succession::{Failed, Predecessor};
+use super::succession::{Failed, Handed, Predecessor, Raised};
 use crate::delivery::Stop;
 use crate::http::drain::Drain;
 use crate::http::present::Present;
@@ -31,17 +31,20 @@ pub(super) struct Signals {
     pub(super) predecessor: Mutex<Option<Predecessor>>,
     /// This process was to take over, and will not.
     pub(super) abandoned: Arc<Notify>,
+    /// The process that had taken over is: nobody serves any more.
+    pub(super) lost: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 /// The signals that stop.
-struct Stops {
+pub(super) struct Stops {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stops {
-    async fn come(&mut self) {
+    /// Ready when one of them has come.
+    pub(super) async fn come(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -58,9 +61,9 @@ impl ShutdownSignalWatch for Signals {
         };
         let mut stops = Stops { terminate, interrupt };
         let mut predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        loop {
+        let next = loop {
             tokio::select! {
-                () = stops.come() => break,
+                () = stops.come() => break None,
                 () = self.abandoned.notified() => return ShutdownSignal::GracefulTerminate,
                 () = asked(&mut predecessor) => {}
             }
@@ -68,12 +71,16 @@ impl ShutdownSignalWatch for Signals {
             match self.upgrade(predecessor, &mut stops).await {
                 Upgrade::Done => return ShutdownSignal::GracefulTerminate,
                 Upgrade::Refused => {}
-                Upgrade::Stopped => break,
+                Upgrade::Stopped(next) => break next,
             }
-        }
+        };
         // With it go its handles to the listening sockets, so that nobody can connect any more.
         drop(predecessor);
-        self.stop(&mut stops).await;
+        let in_time = self.stop(&mut stops).await;
+        // It was told, too. Without it the starter of this process would take what still runs for left over.
+        if let Some(next) = next.filter(|_| in_time) {
+            next.finish(self.grace(), &mut stops).await;
+        }
         ShutdownSignal::GracefulTerminate
     }
 }
@@ -82,8 +89,8 @@ impl ShutdownSignalWatch for Signals {
 enum Upgrade {
     Done,
     Refused,
-    /// The gateway is to stop instead.
-    Stopped,
+    /// The gateway is to stop instead, and so is the next process, if there is one.
+    Stopped(Option<Raised>),
 }
 
 impl Signals {
@@ -91,7 +98,8 @@ impl Signals {
         self.outbound.load().rules.grace
     }
 
-    async fn stop(&self, stops: &mut Stops) {
+    /// Drains. Whether nobody was in a hurry.
+    async fn stop(&self, stops: &mut Stops) -> bool {
         let grace = self.grace();
         notify::stopping();
         tracing::info!(grace_s = grace.as_secs(), "draining: no new connections, calls in flight may finish");
@@ -103,59 +111,57 @@ impl Signals {
         let cut = tokio::select! {
             (calls, callbacks, ()) = async {
                 tokio::join!(self.drain.drain(grace), self.callbacks.drain(grace), deliveries)
-            } => calls + callbacks,
-            () = stops.come() => 0,
+            } => Some(calls + callbacks),
+            () = stops.come() => None,
         };
-        if cut > 0 {
+        if let Some(cut) = cut.filter(|cut| *cut > 0) {
             tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
         }
         tracing::info!(pid = std::process::id(), "stopped");
+        cut.is_some()
     }
 
     async fn upgrade(&self, predecessor: &mut Predecessor, stops: &mut Stops) -> Upgrade {
         let raised = tokio::select! {
             raised = predecessor.raise() => raised,
-            () = stops.come() => return Upgrade::Stopped,
+            () = stops.come() => return Upgrade::Stopped(None),
         };
-        let mut is_to_stop = false;
         let ended = match raised {
             Err(why) => Err(Failed { why, serves_on: true }),
-            Ok(mut raised) => {
+            Ok(raised) => {
                 tracing::info!(
                     pid = raised.pid(),
                     from = std::process::id(),
                     "upgrading: the next process takes over; calls in flight end here"
                 );
-                let mut handing = pin!(predecessor.hand_over(&mut raised, self.grace()));
-                loop {
-                    tokio::select! {
-                        ended = &mut handing => break ended,
-                        // It ends anyway. Who says so twice does not want to wait.
-                        () = stops.come() => {
-                            if is_to_stop {
-                                break Ok(());
-                            }
-                            is_to_stop = true;
-                        }
-                    }
-                }
+                predecessor.hand_over(raised, self.grace(), stops).await
             }
         };
         match ended {
-            Ok(()) => {
+            Ok(Handed::Over) => {
                 tracing::info!(pid = std::process::id(), "stopped");
                 Upgrade::Done
+            }
+            Ok(Handed::Stopped(next)) => {
+                let pid = std::process::id();
+                tracing::info!(
+                    pid,
+                    next = next.pid(),
+                    "told to stop while the next process takes over: it is told, too"
+                );
+                Upgrade::Stopped(Some(next))
             }
             Err(Failed { why, serves_on: true }) => {
                 self.metrics.upgraded("refused");
                 let pid = std::process::id();
                 tracing::error!(pid, "the upgrade was refused: {why}; this process serves on");
                 predecessor.forget_asking();
-                if is_to_stop { Upgrade::Stopped } else { Upgrade::Refused }
+                Upgrade::Refused
             }
             Err(Failed { why, .. }) => {
                 tracing::error!("{why}; it had taken over and nobody serves any more: start the gateway again");
-                Upgrade::Stopped
+                self.lost.store(true, Ordering::Release);
+                Upgrade::Stopped(None)
             }
         }
     }

@@ -31,6 +31,10 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Let SIGUSR2 upgrade: whoever started the gateway goes on without this process when another one has taken over.
+        /// Not needed under systemd with Type=notify, which is told.
+        #[arg(long)]
+        upgradable: bool,
         /// Take over from the gateway that has started this one.
         #[arg(long, hide = true)]
         take_over: bool,
@@ -62,7 +66,7 @@ enum Command {
 /// Reads the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { config, take_over } => run::run(&config, take_over),
+        Command::Run { config, upgradable, take_over } => run::run(&config, upgradable, take_over),
         Command::Check { config } => check::check(&config),
         Command::Call(args) => call::call(&args),
         Command::Reload(args) => reload::reload(&args),

@@ -12,8 +12,9 @@ use crate::metrics::Metrics;
 use crate::trace;
 
 /// Loads the configuration, starts logging, runs. Exit status 64 for a configuration that cannot be used,
-/// 70 for a bug, 0 after a signal. `takes_over`: a running gateway has started this one to take its place.
-pub(crate) fn run(path: &Path, takes_over: bool) -> ExitCode {
+/// 70 for a bug and when the process that took over is lost, 0 after a signal. `upgradable`: whoever started this process goes
+/// on without it. `takes_over`: a running gateway has started this one to take its place.
+pub(crate) fn run(path: &Path, upgradable: bool, takes_over: bool) -> ExitCode {
     // First, because they would end the process.
     let caught = Hangups::catch().and_then(|hangups| Ok((hangups, Upgrades::catch()?)));
     let (hangups, upgrades) = match caught {
@@ -32,7 +33,8 @@ pub(crate) fn run(path: &Path, takes_over: bool) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let (path, written, binary) = (path.to_owned(), config.clone(), binary());
-    let origin = Origin { path, written, binary, hangups, upgrades, inheritance };
+    let upgradable = upgradable || is_watched();
+    let origin = Origin { path, written, binary, upgradable, hangups, upgrades, inheritance };
     if let Some(limit) = descriptors::raise() {
         descriptors::divide(&mut config, limit);
     }
@@ -61,13 +63,18 @@ pub(crate) fn run(path: &Path, takes_over: bool) -> ExitCode {
         tracing::warn!("{warning}");
     }
     gateway.tell_when_it_listens();
-    gateway.run();
-    ExitCode::SUCCESS
+    if gateway.run() { ExitCode::SUCCESS } else { ExitCode::from(70) }
 }
 
 fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::from(64)
+}
+
+/// Whether a service manager wants to be told what the gateway does, so that it can be told who goes on.
+#[expect(clippy::disallowed_methods, reason = "a service manager speaks through it, and no configuration repeats it")]
+fn is_watched() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
 /// Where this program lay when it was started: what lies there later is the next version. A link is not followed, because it

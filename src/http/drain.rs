@@ -168,17 +168,22 @@ impl Drain {
         Counted(self.0.clone())
     }
 
-    /// Sends a connection away, where that is done now; it is closed otherwise.
+    /// Sends a connection away, where that is done now. It is returned where it is to stay after all.
     pub(super) fn send_away(
         &self,
         listener: &'static str,
         stream: TcpStream,
         ahead: BytesMut,
         counted: Option<Counted>,
-    ) {
-        if let Some(away) = &*self.lock_away() {
+    ) -> Option<Arrival> {
+        let parcel = Parcel { listener, stream, ahead, _counted: counted };
+        match &*self.lock_away() {
             // Nobody there: it is closed like everything else then.
-            let _ = away.send(Parcel { listener, stream, ahead, _counted: counted });
+            Some(away) => {
+                let _ = away.send(parcel);
+                None
+            }
+            None => Some(parcel.unpack()),
         }
     }
 
@@ -211,5 +216,30 @@ impl Drop for InFlight {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.one_less(&self.0.connections);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn sent(drain: &Drain, ahead: &[u8]) -> Option<Arrival> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+        drain.send_away("outbound", stream, BytesMut::from(ahead), Some(drain.connected()))
+    }
+
+    #[test]
+    fn a_connection_that_leaves_too_late_stays_with_what_was_read_of_it() {
+        let (away, mut parcels) = mpsc::unbounded_channel();
+        let drain = Drain::new(Stage::Serving);
+        drain.hand_over(away);
+        assert!(sent(&drain, b"one").is_none());
+        assert_eq!(parcels.try_recv().expect("it is on its way").ahead, "one");
+        // The upgrade was refused while the next one was taken apart.
+        drain.serve();
+        assert_eq!(sent(&drain, b"GET / HT").expect("it stays").ahead, "GET / HT");
     }
 }

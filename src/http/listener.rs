@@ -150,7 +150,7 @@ impl<A: App> Service for Listener<A> {
             match accepted {
                 Ok(Some((visitor, ahead))) => {
                     let (name, present, drain) = (self.name, self.present.clone(), self.drain.clone());
-                    let (door, counted) = (door.clone(), self.drain.connected());
+                    let (door, counted, arrivals) = (door.clone(), self.drain.connected(), self.arrivals());
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
@@ -172,7 +172,10 @@ impl<A: App> Service for Listener<A> {
                         };
                         let left = converse(&present, session, silence, peer, rules, &drain).await;
                         if let Some((stream, ahead)) = left {
-                            drain.send_away(name, stream, ahead, Some(counted));
+                            // An upgrade that was refused meanwhile needs it here. With the listener it is closed.
+                            if let Some(arrival) = drain.send_away(name, stream, ahead, Some(counted)) {
+                                let _ = arrivals.send(arrival);
+                            }
                         }
                         drop(place);
                     });

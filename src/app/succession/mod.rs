@@ -14,13 +14,13 @@ use crate::config::Upstream;
 use crate::limit::SpentBy;
 
 pub(crate) use predecessor::Upgrades;
-pub(super) use predecessor::{Failed, Listening, Origin as Beginning, Predecessor};
+pub(super) use predecessor::{Failed, Handed, Listening, Origin as Beginning, Predecessor, Raised};
 pub(crate) use successor::Inheritance;
 pub(super) use successor::Successor;
 
 /// What both have to speak. It changes when one of these messages does in a way that an older process would not understand;
 /// then the old process serves on, and the gateway is restarted once.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// One message. Descriptors and bytes may go with it.
 #[derive(Serialize, Deserialize)]
@@ -38,6 +38,8 @@ enum Message {
     Spent { programs: Vec<SpentBy>, accounts: Vec<SpentBy> },
     /// The old process accepts nothing more, so the new one does from now on.
     Serve,
+    /// From the new process: it does.
+    Serves,
     /// A connection, with what was read of its next request.
     Connection { listener: String },
     /// The old process has closed the inbox.

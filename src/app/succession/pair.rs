@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::Message;
@@ -30,6 +30,10 @@ const MOST_DESCRIPTORS: usize = 4;
 
 /// How long to wait when too many descriptors are on their way already (`ETOOMANYREFS`).
 const CROWDED: Duration = Duration::from_millis(5);
+
+/// How long the other process may take to make room for a packet, and to answer when it is asked something. It does nothing
+/// else meanwhile, so one that takes longer is stuck.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// One end.
 pub(super) struct Pair {
@@ -77,7 +81,7 @@ impl Pair {
     /// Sends a message.
     ///
     /// # Errors
-    /// The other process is gone.
+    /// The other process is gone or stuck.
     pub(super) async fn say(&self, message: &Message) -> io::Result<()> {
         self.send(message, &[], &[]).await
     }
@@ -85,10 +89,14 @@ impl Pair {
     /// Sends a message with bytes and descriptors.
     ///
     /// # Errors
-    /// The other process is gone, or this is too long for a packet.
+    /// The other process is gone or stuck, or this is too long for a packet.
     pub(super) async fn send(&self, message: &Message, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut head = serde_json::to_vec(message)?;
         head.push(b'\n');
+        timeout(ANSWER, self.send_packet(&head, bytes, descriptors)).await?
+    }
+
+    async fn send_packet(&self, head: &[u8], bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         loop {
             self.end.writable().await?;
             let sent = self.end.try_io(Interest::WRITABLE, || {
@@ -97,7 +105,7 @@ impl Pair {
                 if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
                     return Err(io::ErrorKind::InvalidInput.into());
                 }
-                let parts = [IoSlice::new(&head), IoSlice::new(bytes)];
+                let parts = [IoSlice::new(head), IoSlice::new(bytes)];
                 Ok(sendmsg(&self.end, &parts, &mut control, SendFlags::NOSIGNAL)?)
             });
             match sent {

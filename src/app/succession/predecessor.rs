@@ -14,16 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::pair::{self, Packet, Pair};
+use super::pair::{self, ANSWER, Packet, Pair};
 use super::{Bound, FORMAT, Message, place_of};
 use crate::app::accounts::FAMILIES;
 use crate::app::notify;
 use crate::app::reload::Served;
+use crate::app::signals::Stops;
 use crate::clock;
 use crate::delivery::Stop;
 use crate::http::drain::{Arrival, Drain, Parcel};
@@ -53,7 +55,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const IN_ONE: usize = 100;
 
 /// SIGUSR2, which ends a process that does not ask for it.
-pub(crate) struct Upgrades(Signal);
+pub(crate) struct Upgrades(unix::Signal);
 
 /// What the next process is started from.
 pub(in crate::app) struct Origin {
@@ -61,6 +63,8 @@ pub(in crate::app) struct Origin {
     pub(in crate::app) binary: PathBuf,
     /// The configuration file.
     pub(in crate::app) config: PathBuf,
+    /// Whether whoever started this process goes on when it ends and the next one has taken over.
+    pub(in crate::app) upgradable: bool,
     /// Who asks for it.
     pub(in crate::app) upgrades: Upgrades,
 }
@@ -91,7 +95,17 @@ pub(in crate::app) struct Predecessor {
 pub(in crate::app) struct Raised {
     child: Child,
     pair: Pair,
+    /// This process's, as long as it has it.
+    inbox: Option<Inbox>,
     serves: bool,
+}
+
+/// What came of handing over.
+pub(in crate::app) enum Handed {
+    /// Everything: nothing is left here, or the grace is over.
+    Over,
+    /// The gateway is to stop. The new process was told; what is left here is to be drained.
+    Stopped(Raised),
 }
 
 /// Why nobody has taken over.
@@ -139,6 +153,12 @@ impl Predecessor {
                         start a new container instead"
                 .to_owned());
         }
+        if !self.origin.upgradable {
+            return Err("whoever started this process may take its end for the gateway's and end the next one, too: \
+                        let systemd start it with Type=notify, or with `run --upgradable` what goes on without it; \
+                        else restart it"
+                .to_owned());
+        }
         // One after another: what this process takes over itself it has to have first.
         if let Some(inbox) = &self.inbox {
             inbox.tried().await;
@@ -147,14 +167,15 @@ impl Predecessor {
         let cannot = |error: io::Error| format!("{binary} cannot be started ({error})");
         let (own, its) = pair::ends().map_err(cannot)?;
         let child = Command::new(&self.origin.binary)
-            .args(["run", "--take-over", "--config"])
+            .args(["run", "--upgradable", "--take-over", "--config"])
             .arg(&self.origin.config)
             .stdin(Stdio::from(its))
             .spawn()
             .map_err(cannot)?;
         tracing::info!(pid = child.id(), by = std::process::id(), "the next process was started");
-        let mut raised = Raised { child, pair: Pair::new(own).map_err(cannot)?, serves: false };
-        match tokio::time::timeout(START, self.instruct(&raised.pair)).await {
+        let (pair, inbox) = (Pair::new(own).map_err(cannot)?, self.inbox.clone());
+        let mut raised = Raised { child, pair, inbox, serves: false };
+        match timeout(START, self.instruct(&raised.pair)).await {
             Ok(Ok(())) => Ok(raised),
             Ok(Err(_)) => Err(raised.epitaph().await),
             Err(_) => Err(format!("{binary} was not ready within {} s", START.as_secs())),
@@ -207,21 +228,33 @@ impl Predecessor {
         tokio::task::spawn_blocking(found).await.unwrap_or_default()
     }
 
-    /// Hands over. When this returns well, nothing is left here, or the grace is over.
+    /// Hands over, until everything is there or somebody wants the gateway to stop.
     ///
     /// # Errors
-    /// The new process failed.
-    pub(in crate::app) async fn hand_over(&self, raised: &mut Raised, grace: Duration) -> Result<(), Failed> {
+    /// The new process failed, and has ended.
+    pub(in crate::app) async fn hand_over(
+        &self,
+        mut raised: Raised,
+        grace: Duration,
+        stops: &mut Stops,
+    ) -> Result<Handed, Failed> {
         let (away, mut parcels) = mpsc::unbounded_channel();
         // From here on: no new connection, and no request begins.
         self.drain.hand_over(away.clone());
-        let begun = self.begin(&raised.pair).await;
-        // It may serve from now on, whatever becomes of this process.
+        if let Err(error) = timeout(ANSWER, self.begin(&raised.pair)).await.unwrap_or_else(|late| Err(late.into())) {
+            let why = match error.kind() {
+                io::ErrorKind::TimedOut => format!("the new process did not answer within {} s", ANSWER.as_secs()),
+                _ => raised.epitaph().await,
+            };
+            raised.end();
+            self.serve_on(parcels, None);
+            return Err(Failed { why, serves_on: true });
+        }
+        // It serves, whatever becomes of this process.
         raised.serves = true;
         let committed = AtomicBool::new(false);
-        let unsent = if begun.is_err() {
-            None
-        } else {
+        let mut is_to_stop = false;
+        let unsent = {
             let (pair, pid) = (&raised.pair, raised.child.id());
             let mut leaving = pin!(self.leave(pair, pid, away, grace, &committed));
             // It has nothing more to say, so whatever comes is its end.
@@ -232,28 +265,45 @@ impl Predecessor {
                     Some(parcel) = parcels.recv() => if send(pair, &parcel).await.is_err() {
                         break Some(parcel);
                     },
-                    () = &mut leaving => return Ok(()),
+                    () = &mut leaving => return Ok(Handed::Over),
                     _ = &mut ended => break None,
+                    () = stops.come() => {
+                        is_to_stop = true;
+                        break None;
+                    }
                 }
             }
         };
+        if is_to_stop {
+            raised.stop();
+            return Ok(Handed::Stopped(raised));
+        }
         let why = raised.epitaph().await;
-        if committed.load(Ordering::Acquire) {
+        // One that is stuck would keep the sockets and the inbox from whoever serves next.
+        raised.end();
+        let committed = committed.load(Ordering::Acquire);
+        if committed && self.inbox.is_some() {
             return Err(Failed { why, serves_on: false });
         }
-        raised.end();
+        if committed {
+            notify::succeeded_by(std::process::id());
+        }
         self.serve_on(parcels, unsent);
         Err(Failed { why, serves_on: true })
     }
 
-    /// What the limits have to know, and the word.
+    /// What the limits have to know, and the word, which the new process has to have heard.
     async fn begin(&self, pair: &Pair) -> io::Result<()> {
         let (mut programs, mut accounts) = self.spent();
         while !programs.is_empty() || !accounts.is_empty() {
             let some = |all: &mut Vec<SpentBy>| all.split_off(all.len() - all.len().min(IN_ONE));
             pair.say(&Message::Spent { programs: some(&mut programs), accounts: some(&mut accounts) }).await?;
         }
-        pair.say(&Message::Serve).await
+        pair.say(&Message::Serve).await?;
+        match pair.receive().await? {
+            Some(Packet { message: Message::Serves, .. }) => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn spent(&self) -> (Vec<SpentBy>, Vec<SpentBy>) {
@@ -331,6 +381,34 @@ impl Raised {
     /// Its number.
     pub(in crate::app) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells it to stop, as this process was told.
+    fn stop(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Nobody has asked how it ended, so the number is still its own.
+        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
+            tracing::warn!(%error, "the next process could not be told to stop");
+        }
+    }
+
+    /// Waits for the end of one that was told to stop, at most so long. This process has drained, so the inbox is the other's.
+    pub(in crate::app) async fn finish(mut self, longest: Duration, stops: &mut Stops) {
+        if let Some(inbox) = self.inbox.take() {
+            let _ = tokio::task::spawn_blocking(move || inbox.close()).await;
+        }
+        // When nobody hears it, it has ended.
+        let _ = self.pair.say(&Message::Inbox).await;
+        let ended = async {
+            while matches!(self.child.try_wait(), Ok(None)) {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(longest, ended) => {}
+            () = stops.come() => {}
+        }
+        self.end();
     }
 
     /// Ends it, if it has not ended already.

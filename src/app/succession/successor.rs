@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::outbound::account::Account;
 use crate::secret::Secret;
-use crate::token::{Absent, Handed};
+use crate::token::{Absent, Family, Handed};
 
 /// How long the old process may take for its first words: it has them ready when it starts this one.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
@@ -61,6 +61,8 @@ struct Inherited {
 /// What is left of it once the gateway is built.
 pub(in crate::app) struct Heir {
     end: OwnedFd,
+    /// The accounts for which the old process could make calls, so that this one has to be able to, too.
+    served: Vec<String>,
 }
 
 impl Inheritance {
@@ -135,7 +137,10 @@ impl Inheritance {
 
     /// What is left. Sockets that nobody wanted are closed, tokens wiped.
     pub(in crate::app) fn heir(self) -> Heir {
-        Heir { end: self.end }
+        // Calls need this one; the others are fetched when somebody needs them.
+        let calls = FAMILIES.into_iter().find_map(|(family, word)| (family == Family::Cloud).then_some(word));
+        let tokens = self.tokens.into_iter().filter(|token| Some(&*token.family) == calls);
+        Heir { end: self.end, served: tokens.map(|token| token.account).collect() }
     }
 }
 
@@ -172,10 +177,12 @@ impl Successor {
     async fn take_over(&self, heir: Heir) -> Result<(), StartError> {
         let of_pair = |error: io::Error| StartError(format!("the gateway before this one is gone ({error})"));
         let pair = Pair::new(heir.end).map_err(of_pair)?;
-        self.await_tokens().await?;
+        self.await_tokens(&heir.served).await?;
         pair.say(&Message::Ready).await.map_err(of_pair)?;
         self.await_word(&pair).await.map_err(of_pair)?;
         self.drain.serve();
+        // When nobody hears it, there is nobody before this one any more.
+        let _ = pair.say(&Message::Serves).await;
         self.addresses.into_iter().for_each(tell_listening);
         self.metrics.upgraded("ok");
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "this process has taken over");
@@ -206,12 +213,13 @@ impl Successor {
         Ok(())
     }
 
-    /// Until each account could make a call.
-    async fn await_tokens(&self) -> Result<(), StartError> {
+    /// Until each of these accounts could make a call, as far as they are still there. Others may log in later, as they would
+    /// have to in the old process.
+    async fn await_tokens(&self, served: &[String]) -> Result<(), StartError> {
         loop {
             let outbound = self.outbound.load();
-            let mut missing =
-                outbound.accounts.iter().filter_map(|account| Some((account, account.cloud.held().err()?)));
+            let demanded = outbound.accounts.iter().filter(|account| served.contains(&account.name));
+            let mut missing = demanded.filter_map(|account| Some((account, account.cloud.held().err()?)));
             match missing.next() {
                 None => return Ok(()),
                 Some((account, Absent::Failing(error))) => {

@@ -36,6 +36,10 @@ pub(crate) struct Setup {
     pub(crate) more: String,
     /// Further environment variables.
     pub(crate) env: Vec<(String, String)>,
+    /// Whether it is started by somebody who goes on without it.
+    pub(crate) upgradable: bool,
+    /// Where the program lies; `None`: where it was built.
+    pub(crate) program: Option<PathBuf>,
     /// Most files it may have open; `None`: as many as this test.
     pub(crate) open_files: Option<u64>,
     /// Where its files are; `None`: a folder of its own for each start, gone with it.
@@ -51,6 +55,8 @@ impl Default for Setup {
             sealed: true,
             more: String::new(),
             env: Vec::new(),
+            upgradable: true,
+            program: None,
             open_files: None,
             folder: None,
         }
@@ -110,18 +116,19 @@ impl Setup {
     fn command(&self, subcommand: &str, folder: &Folder, text: &str) -> Command {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, text).expect("the configuration is written");
-        let program = env!("CARGO_BIN_EXE_airudder-gateway");
+        let program = self.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_airudder-gateway").into());
         let mut command = match self.open_files {
-            None => Command::new(program),
+            None => Command::new(&program),
             Some(most) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string(), program]);
+                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string()]).arg(&program);
                 shell
             }
         };
         command
             .args([subcommand, "--config"])
             .arg(&config)
+            .args((self.upgradable && subcommand == "run").then_some("--upgradable"))
             .env("APP_KEY", "demo-key")
             .env("APP_SECRET", "demo-secret")
             .env("AES_KEY", KEY)

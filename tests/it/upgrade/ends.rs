@@ -92,6 +92,41 @@ fn a_call_with_a_key_waits_in_the_new_process_until_the_old_one_has_ended_those_
     assert_eq!(client.get(DETAIL).status, 200, "its connection went over after the answer");
 }
 
+/// Ready once the inbox has gone over: this key's call waits for it.
+fn until_the_inbox_has_gone_over(gateway: &Gateway) {
+    let answer = gateway.client().post_with("/service/cloud/task", "Idempotency-Key: two\r\n", "{}");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_stop_in_the_middle_stops_both_and_cuts_no_call() {
+    for is_late in [false, true] {
+        let (books, (url, go)) = (Receiver::new(), waiting());
+        let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");
+        if is_late {
+            until_the_inbox_has_gone_over(&gateway);
+        }
+        gateway.terminate();
+        gateway.log_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("told to stop while")));
+        go.send(()).expect("the platform waits");
+        assert_eq!(client.answer().status, 200, "{is_late}");
+        assert_eq!(gateway.wait().code(), Some(0), "{is_late}: {}", gateway.printed());
+        assert!(!runs(next), "{is_late}: whoever waits for the old one may take both for gone");
+    }
+}
+
+#[test]
+fn a_new_process_that_dies_with_the_inbox_makes_the_old_one_fail_after_its_calls() {
+    let (books, (url, go)) = (Receiver::new(), waiting());
+    let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");
+    until_the_inbox_has_gone_over(&gateway);
+    signal("-KILL", next);
+    gateway.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("nobody serves any more")));
+    go.send(()).expect("the platform waits");
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(gateway.wait().code(), Some(70), "its starter has to start another: {}", gateway.printed());
+}
+
 #[test]
 fn an_inbox_that_the_old_process_still_has_is_told_as_such_and_is_not_down() {
     let (books, (url, go)) = (Receiver::new(), waiting());
@@ -125,13 +160,12 @@ fn an_inbox_that_the_old_process_still_has_is_told_as_such_and_is_not_down() {
 fn an_old_process_that_is_told_twice_to_stop_does_not_wait_for_its_calls() {
     let (books, (url, _go)) = (Receiver::new(), waiting());
     let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");
-    // The first one changes nothing: it ends anyway.
     while runs(gateway.pid()) {
         gateway.terminate();
     }
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
-    assert!(client.try_answer(false).is_none() && runs(next));
-    assert_eq!(gateway.client().get(DETAIL).status, 200);
+    assert!(client.try_answer(false).is_none());
+    gateway.until(|_| !runs(next));
 }
 
 #[test]
@@ -146,7 +180,9 @@ fn systemd_is_told_what_the_gateway_does_and_who_goes_on() {
         String::from_utf8_lossy(&words[..length]).trim_end().replace('\n', " ")
     };
     let env = vec![("NOTIFY_SOCKET".to_owned(), socket.to_str().expect("text").to_owned())];
-    let gateway = Setup { env, folder: Some(folder.clone()), ..Setup::default() }.start(&platform).ready();
+    // Whoever is told needs no word on the command line.
+    let setup = Setup { env, upgradable: false, folder: Some(folder.clone()), ..Setup::default() };
+    let gateway = setup.start(&platform).ready();
     assert_eq!(next(), "READY=1");
     assert_eq!(gateway.reload().0, 200);
     let reloading = next();

@@ -182,6 +182,15 @@ fn upgrades_under_load_fail_no_call_lose_no_callback_and_carry_no_key_out_twice(
     gateway.stop_serving();
 }
 
+/// Whoever calls stops when this goes, also where an assertion failed: the scope waits for them.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Calls per second of the account, and at once.
 const RATE: usize = 150;
 const BURST: usize = 30;
@@ -208,12 +217,12 @@ fn two_processes_together_never_pass_the_rate_of_one() {
                 }
             });
         }
+        let _stopping = Stopping(stop);
         for _ in 0..rounds() {
             let before = answered.load(Ordering::Relaxed);
             gateway.until(|_| answered.load(Ordering::Relaxed) >= before + BURST);
             gateway.upgrade();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let seconds = began.elapsed().as_secs_f64();
     let mut times: Vec<_> = calls(&platform).iter().map(|call| call.at).collect();

@@ -1,9 +1,10 @@
 //! A new process that cannot serve changes nothing: the old one serves on and says why.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use super::{DETAIL, start, upgrades};
-use crate::support::{Folder, KEY, Refusing, Setup, platform};
+use crate::support::{Folder, Gateway, KEY, Refusing, Setup, platform, runs};
 
 #[test]
 fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_old_one_serves_on() {
@@ -41,6 +42,63 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
     assert_eq!(client.get(DETAIL).status, 200, "and the next try succeeds");
 }
 
+/// Waits for the refusal of an upgrade, which says why with these words.
+fn until_refused(gateway: &Gateway, why: &str) {
+    gateway.until(|gateway| upgrades(gateway, "refused") == 1.0);
+    gateway.log_line(|line| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.starts_with("the upgrade was refused") && text.contains(why)
+    });
+    assert_eq!(gateway.serving(), gateway.pid());
+}
+
+#[test]
+fn without_a_word_from_its_starter_a_gateway_starts_nobody() {
+    let platform = platform();
+    // A service manager above this test would be told.
+    let env = vec![("NOTIFY_SOCKET".to_owned(), String::new())];
+    let setup = Setup { env, upgradable: false, folder: Some(Folder::new()), ..Setup::default() };
+    let gateway = setup.start(&platform).ready();
+    gateway.ask_for_upgrade();
+    until_refused(&gateway, "--upgradable");
+    assert!(!gateway.printed().contains("the next process was started"), "{}", gateway.printed());
+    assert_eq!(gateway.client().get(DETAIL).status, 200);
+}
+
+#[test]
+fn a_new_process_that_says_ready_and_answers_nothing_more_is_ended() {
+    let (platform, folder) = (platform(), Folder::new());
+    let program = folder.path().join("gateway");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_airudder-gateway"), &program).expect("a link");
+    let setup = Setup { program: Some(program.clone()), folder: Some(folder.clone()), ..Setup::default() };
+    let gateway = setup.start(&platform).ready();
+    let mut client = gateway.client();
+    assert_eq!(client.get(DETAIL).status, 200);
+    let stuck = folder.path().join("stuck");
+    std::fs::write(&stuck, "#!/bin/sh\nprintf '{\"kind\":\"ready\"}\\n' >&0\nkill -STOP $$\n").expect("it is written");
+    std::fs::set_permissions(&stuck, std::fs::Permissions::from_mode(0o755)).expect("it may run");
+    std::fs::rename(&stuck, &program).expect("it takes the place");
+    gateway.ask_for_upgrade();
+    let next = gateway.next_process(0);
+    until_refused(&gateway, "did not answer");
+    assert!(!runs(next), "it would take connections from nobody knows when on");
+    assert_eq!((client.get(DETAIL).status, gateway.client().get(DETAIL).status), (200, 200));
+}
+
+#[test]
+fn an_account_that_could_not_log_in_before_forbids_no_upgrade() {
+    let (platform, nobody) = (platform(), Refusing::new());
+    let more = format!(
+        "[[account]]\nname = \"other\"\nupstream = \"{}\"\napp_key = {{ env = \"APP_KEY\" }}\n\
+         app_secret = {{ env = \"APP_SECRET\" }}\nencryption = \"off\"\n",
+        nobody.url()
+    );
+    let gateway = Setup { more, folder: Some(Folder::new()), ..Setup::default() }.start(&platform);
+    gateway.until(|gateway| gateway.client().get(DETAIL).status == 200);
+    assert_ne!(gateway.upgrade(), gateway.pid());
+    assert_eq!((gateway.client().get(DETAIL).status, platform.logins()), (200, 1));
+}
+
 #[test]
 fn a_stop_while_the_next_process_is_not_ready_stops_both() {
     // It never answers a login, so the new process, which has no token for this key, is never ready.
@@ -55,7 +113,7 @@ fn a_stop_while_the_next_process_is_not_ready_stops_both() {
     let login = silent.accept().expect("it logs in");
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
-    gateway.until(|_| !crate::support::runs(next));
+    gateway.until(|_| !runs(next));
     drop(login);
 }
 
