@@ -98,6 +98,8 @@ impl Home {
         // Nobody else sets it, and there is one first opening.
         let _ = shared.vault.set(Arc::new(vault));
         self.found = Some(Found { place, _lock: lock });
+        // Calls that a crash made unknown are shown before anybody can ask for one.
+        shared.metrics.keyed.stand(store.keyed.unknown, store.keyed.remembered);
         Ok(store)
     }
 }
