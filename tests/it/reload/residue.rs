@@ -65,21 +65,30 @@ fn two_hundred_configurations_leave_no_series_no_memory_no_thread_and_no_file_be
         ["process_resident_memory_bytes", "process_threads", "process_open_fds"].map(|name| metrics.samples[name])
     };
     let mut early = None;
+    // The allocator gives memory back in steps of several MB, so one moment says little: the most of
+    // forty early rounds stands beside the least of the last forty.
+    let (mut most_then, mut least_now) = (0.0_f64, f64::INFINITY);
     for round in 1..=200 {
         gateway.reload_as(&written(round, &platform.url()), &platform.url());
         used(&gateway);
+        let [memory, ..] = measured(&gateway);
+        match round {
+            41..=80 => most_then = most_then.max(memory),
+            161.. => least_now = least_now.min(memory),
+            _ => {}
+        }
         if round == 40 {
             shows_only(&gateway, 40);
             early = Some((series(&gateway).len(), measured(&gateway)));
         }
     }
     shows_only(&gateway, 200);
-    let (number, [memory, threads, files]) = early.expect("it was measured");
-    let [memory_now, threads_now, files_now] = measured(&gateway);
-    println!("{:.1} MB then, {:.1} MB now; {threads} threads, {files} files", memory / 1e6, memory_now / 1e6);
+    let (number, [_, threads, files]) = early.expect("it was measured");
+    let [_, threads_now, files_now] = measured(&gateway);
+    println!("{:.1} MB then, {:.1} MB now; {threads} threads, {files} files", most_then / 1e6, least_now / 1e6);
     // The inbox still shows the sources whose bodies it keeps.
     let quarantined = series(&gateway).iter().filter(|series| series.contains("inbox_quarantined")).count();
     assert!(series(&gateway).len() - quarantined <= number, "{:?}", series(&gateway));
-    assert!(memory_now < memory + 10e6, "{memory} bytes after 40, {memory_now} after 200");
+    assert!(least_now < most_then + 4e6, "{most_then} bytes after 41 to 80, {least_now} after 161 to 200");
     assert!(threads_now <= threads + 2.0 && files_now <= files + 4.0, "{threads_now} {files_now}");
 }
