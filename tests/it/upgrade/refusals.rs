@@ -33,6 +33,7 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
         assert_eq!((client.get(DETAIL).status, gateway.client().get(DETAIL).status), (200, 200), "{why}");
     }
     assert_eq!((gateway.serving(), platform.logins()), (gateway.pid(), 1));
+    assert_eq!(gateway.troubles(), ["upgrade_refused"]);
     // Who never accepted has not said that it listens.
     assert_eq!(gateway.printed().matches("\"listening\"").count(), 1, "{}", gateway.printed());
     std::fs::write(gateway.config(), good).expect("it is written");
@@ -40,6 +41,7 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
     assert_ne!(serving, gateway.pid());
     gateway.log_line(|line| line["message"] == "listening" && line["pid"] == serving);
     assert_eq!(client.get(DETAIL).status, 200, "and the next try succeeds");
+    assert!(gateway.troubles().is_empty(), "{:?}", gateway.troubles());
 }
 
 /// Waits for the refusal of an upgrade, which says why with these words.
