@@ -9,7 +9,7 @@ use crate::support::{Client, Folder, Gateway, Setup, platform, runs};
 
 /// A gateway with a call in flight, a key's if it is one, and the upgrade begun: the next process serves, and the one before
 /// waits for the call.
-fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
+pub(super) fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
     let base = setup(receiver);
     let gateway = Setup { outbound: "threads = 2\ngrace = \"1h\"".into(), sealed: false, ..base };
     let gateway = gateway.start_at(url, None).ready();

@@ -4,6 +4,7 @@ mod connections;
 mod ends;
 mod load;
 mod refusals;
+mod told;
 
 use std::sync::{Arc, Mutex, mpsc};
 
