@@ -45,7 +45,7 @@ pub(super) fn trusting(pem: &str) -> Arc<rustls::ClientConfig> {
 }
 
 /// As many of `wanted` connections as this process may have; its limit is raised first.
-pub(super) fn affordable(wanted: usize) -> usize {
+pub(crate) fn affordable(wanted: usize) -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
