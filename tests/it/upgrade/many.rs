@@ -5,7 +5,7 @@
 use airudder_gateway::clock;
 
 use super::{DETAIL, start};
-use crate::hostile::crowd::affordable;
+use crate::hostile::crowd::affordable_with;
 use crate::support::platform;
 
 /// How many connections; others by the variable, for a machine with files.
@@ -16,7 +16,7 @@ fn wanted() -> usize {
 
 #[test]
 fn every_one_of_a_thousand_idle_connections_is_answered_on_after_an_upgrade() {
-    let count = affordable(wanted());
+    let count = affordable_with(wanted(), 1);
     let platform = platform();
     let lines = format!("keepalive_timeout = \"1h\"\nheader_timeout = \"1h\"\nmax_connections = {}", count + 100);
     let mut gateway = start(&lines, &platform);
