@@ -1,30 +1,15 @@
 //! One of the two processes ends in the middle, or is told to.
 
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex, mpsc};
 
-use super::{DETAIL, PATH, callback, setup, upgrades};
+use super::{DETAIL, PATH, callback, setup, upgrades, waiting};
 use crate::support::gateway::signal;
 use crate::support::receiver::Receiver;
-use crate::support::{Client, Folder, Gateway, Setup, platform, runs, scripted};
-
-/// A platform on which calls of one path wait until they are told to go on.
-fn waiting() -> (String, mpsc::Sender<()>) {
-    let (go, waits) = mpsc::channel::<()>();
-    let waits = Arc::new(Mutex::new(waits));
-    let url = scripted(move |request, line| {
-        if request.contains("slow") {
-            // Nobody who lets it go on: it ends with the test.
-            let _ = waits.lock().expect("no panic inside").recv();
-        }
-        line.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"code\":200}");
-    });
-    (url, go)
-}
+use crate::support::{Client, Folder, Gateway, Setup, platform, runs};
 
 /// A gateway with a call in flight, a key's if it is one, and the upgrade begun: the next process serves, and the one before
 /// waits for the call.
-fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
+pub(super) fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
     let base = setup(receiver);
     let gateway = Setup { outbound: "threads = 2\ngrace = \"1h\"".into(), sealed: false, ..base };
     let gateway = gateway.start_at(url, None).ready();

@@ -11,6 +11,7 @@ use airudder_gateway::clock;
 use airudder_gateway::simulator::{Keep, Options};
 
 use super::{DETAIL, PATH, callback, setup};
+use crate::support::rate::assert_never_passed;
 use crate::support::receiver::Receiver;
 use crate::support::{Answer, Client, Folder, Setup, calls, platform_with};
 
@@ -224,17 +225,8 @@ fn two_processes_together_never_pass_the_rate_of_one() {
             gateway.upgrade();
         }
     });
-    let seconds = began.elapsed().as_secs_f64();
-    let mut times: Vec<_> = calls(&platform).iter().map(|call| call.at).collect();
-    times.sort();
-    let within = |from: usize, window: f64| {
-        times[from..].iter().take_while(|at| **at < times[from] + Duration::from_secs_f64(window)).count()
-    };
-    // On a machine that does other things as well, a call waits on its way for a moment, and several arrive at once.
-    for window in [1.0, 3.0, seconds] {
-        let fullest = (0..times.len()).map(|from| within(from, window)).max().unwrap_or(0);
-        let most = (RATE as f64 * (window + 0.1) + BURST as f64) * 1.005;
-        assert!(fullest as f64 <= most, "{fullest} within {window} s, at most {most}");
-    }
-    println!("{} calls in {seconds:.1} s under {} upgrades", times.len(), rounds());
+    let lasted = began.elapsed();
+    let arrived = calls(&platform);
+    assert_never_passed(&arrived, RATE, BURST, lasted);
+    println!("{} calls in {:.1} s under {} upgrades", arrived.len(), lasted.as_secs_f64(), rounds());
 }

@@ -33,6 +33,12 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
         assert_eq!((client.get(DETAIL).status, gateway.client().get(DETAIL).status), (200, 200), "{why}");
     }
     assert_eq!((gateway.serving(), platform.logins()), (gateway.pid(), 1));
+    assert_eq!(gateway.troubles(), ["upgrade_refused"]);
+    let told = |level: &str, begins: &str| {
+        gateway.printed().matches(&format!("\"level\":\"{level}\",\"target\":\"app\",\"message\":\"{begins}")).count()
+    };
+    assert_eq!((told("INFO", "an upgrade begins"), told("ERROR", "the upgrade was refused")), (3, 3));
+    assert_eq!(told("INFO", "the upgrade has succeeded"), 0);
     // Who never accepted has not said that it listens.
     assert_eq!(gateway.printed().matches("\"listening\"").count(), 1, "{}", gateway.printed());
     std::fs::write(gateway.config(), good).expect("it is written");
@@ -40,6 +46,7 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
     assert_ne!(serving, gateway.pid());
     gateway.log_line(|line| line["message"] == "listening" && line["pid"] == serving);
     assert_eq!(client.get(DETAIL).status, 200, "and the next try succeeds");
+    assert!(gateway.troubles().is_empty(), "{:?}", gateway.troubles());
 }
 
 /// Waits for the refusal of an upgrade, which says why with these words.
