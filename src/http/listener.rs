@@ -247,7 +247,14 @@ async fn converse<A: App>(
                 unsettled.set(drain.leaves(Stage::Serving));
                 continue;
             }
-            _ => return None,
+            _ => {
+                // What stays because of its TLS ends in the words of TLS, or nobody could tell the end from a cut (RFC 8446
+                // section 6.1).
+                if begun.is_none() && !session.can_be_handed_over() {
+                    session.linger().await;
+                }
+                return None;
+            }
         }
         let in_flight = drain.enter();
         let movable = session.can_be_handed_over();
@@ -267,7 +274,7 @@ async fn converse<A: App>(
                 return None;
             }
         }
-        if drain.is_draining() || drain.is(Stage::Handing) && !session.can_be_handed_over() {
+        if session.is_last(drain) {
             session.close_after();
         }
         let after = Box::pin(present.load().serve(&request, &mut session, peer)).await;

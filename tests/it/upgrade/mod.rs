@@ -3,7 +3,9 @@
 mod connections;
 mod ends;
 mod load;
+mod many;
 mod refusals;
+mod tls;
 mod told;
 
 use std::sync::{Arc, Mutex, mpsc};

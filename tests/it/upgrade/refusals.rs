@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use super::{DETAIL, start, upgrades};
+use crate::support::gateway::built;
 use crate::support::{Folder, Gateway, KEY, Refusing, Setup, platform, runs};
 
 #[test]
@@ -76,7 +77,7 @@ fn without_a_word_from_its_starter_a_gateway_starts_nobody() {
 fn a_new_process_that_says_ready_and_answers_nothing_more_is_ended() {
     let (platform, folder) = (platform(), Folder::new());
     let program = folder.path().join("gateway");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_airudder-gateway"), &program).expect("a link");
+    std::os::unix::fs::symlink(built(), &program).expect("a link");
     let setup = Setup { program: Some(program.clone()), folder: Some(folder.clone()), ..Setup::default() };
     let gateway = setup.start(&platform).ready();
     let mut client = gateway.client();
@@ -128,7 +129,7 @@ fn a_stop_while_the_next_process_is_not_ready_stops_both() {
 fn taking_over_is_for_a_gateway_that_is_asked_to() {
     let (platform, folder) = (platform(), Folder::new());
     drop(Setup { folder: Some(folder.clone()), ..Setup::default() }.start(&platform));
-    let output = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"))
+    let output = Command::new(built())
         .args(["run", "--take-over", "--config"])
         .arg(folder.path().join("gateway.toml"))
         .envs([("APP_KEY", "a"), ("APP_SECRET", "b"), ("AES_KEY", KEY)])
