@@ -28,14 +28,14 @@ pub(super) fn accounts<'a>(
     former: impl Fn(&str) -> Option<Former<'a>>,
     metrics: &Arc<Metrics>,
 ) -> Vec<Arc<Account>> {
-    let build = |(written, sealing): (&config::Account, _)| {
-        Arc::new(account(written, sealing, config, programs, former(&written.name), metrics))
+    let build = |((index, written), sealing): ((_, &config::Account), _)| {
+        Arc::new(account((index, written), sealing, config, programs, former(&written.name), metrics))
     };
-    config.accounts.iter().zip(sealings).map(build).collect()
+    config.accounts.iter().enumerate().zip(sealings).map(build).collect()
 }
 
 fn account(
-    written: &config::Account,
+    (index, written): (usize, &config::Account),
     sealing: Option<Sealing>,
     config: &Config,
     programs: &[ProgramLimits],
@@ -53,6 +53,7 @@ fn account(
     let limits = former.map(|(_, account)| &account.limits);
     Account {
         name: written.name.clone(),
+        index,
         cloud,
         call_centre,
         client,

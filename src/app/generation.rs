@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::http::present::Rules;
 use crate::inbound::Inbound;
 use crate::limit::ProgramLimits;
+use crate::metrics::Caller;
 use crate::metrics::catalogue::Configured;
 use crate::outbound::Outbound;
 use crate::outbound::account::Account;
@@ -86,7 +87,8 @@ impl Generation {
             history: base.history.clone(),
             reloads: base.reloads.clone(),
         };
-        let counts = base.metrics.call_counts(callers(&config), routes.names().chain(["-"]));
+        let counts =
+            base.metrics.call_counts(config.accounts.len(), callers(&config).into_iter(), routes.names().chain(["-"]));
         let outbound = Outbound {
             limits,
             programs,
@@ -144,13 +146,19 @@ impl Generation {
 
 /// Whose calls are counted: each program with the accounts it may use, and with `-` for what was refused before one was
 /// known.
-fn callers(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+fn callers(config: &Config) -> Vec<(Caller, [&str; 2])> {
+    let mut callers = vec![(Caller::default(), ["-"; 2])];
+    // Where there are programs, a call without one has no account.
+    let anonymous = config.programs.is_empty().then_some(("-", None));
     let named = config.programs.iter().map(|program| (program.name.as_str(), program.account));
-    named.chain([("-", None)]).flat_map(move |(name, bound)| {
-        let may = move |index: usize| bound.is_none_or(|bound| bound == index);
-        let accounts = config.accounts.iter().enumerate().filter(move |(index, _)| may(*index));
-        // Where there are programs, a call without one has no account.
-        let accounts = accounts.filter(move |_| name != "-" || config.programs.is_empty());
-        accounts.map(|(_, account)| account.name.as_str()).chain(["-"]).map(move |account| (name, account))
-    })
+    for (at, (name, bound)) in anonymous.into_iter().chain(named).enumerate() {
+        let program = Some(at);
+        callers.push((Caller { program, account: None }, [name, "-"]));
+        let accounts = config.accounts.iter().enumerate();
+        let accounts = accounts.filter(|(account, _)| bound.is_none_or(|bound| bound == *account));
+        callers.extend(
+            accounts.map(|(at, account)| (Caller { program, account: Some(at) }, [name, account.name.as_str()])),
+        );
+    }
+    callers
 }

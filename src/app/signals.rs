@@ -128,27 +128,13 @@ impl Signals {
         };
         let ended = match raised {
             Err(why) => Err(Failed { why, serves_on: true }),
-            Ok(raised) => {
-                tracing::info!(
-                    pid = raised.pid(),
-                    from = std::process::id(),
-                    "upgrading: the next process takes over; calls in flight end here"
-                );
-                predecessor.hand_over(raised, self.grace(), stops).await
-            }
+            Ok(raised) => predecessor.hand_over(raised, self.grace(), stops).await,
         };
         match ended {
-            Ok(Handed::Over) => {
-                tracing::info!(pid = std::process::id(), "stopped");
-                Upgrade::Done
-            }
+            Ok(Handed::Over) => Upgrade::Done,
             Ok(Handed::Stopped(next)) => {
                 let pid = std::process::id();
-                tracing::info!(
-                    pid,
-                    next = next.pid(),
-                    "told to stop while the next process takes over: it is told, too"
-                );
+                tracing::info!(pid, to = next.pid(), "told to stop while the next process takes over: it is told, too");
                 Upgrade::Stopped(Some(next))
             }
             Err(Failed { why, serves_on: true }) => {
@@ -159,7 +145,8 @@ impl Signals {
                 Upgrade::Refused
             }
             Err(Failed { why, .. }) => {
-                tracing::error!("{why}; it had taken over and nobody serves any more: start the gateway again");
+                let pid = std::process::id();
+                tracing::error!(pid, "{why}; it had taken over and nobody serves any more: start the gateway again");
                 self.lost.store(true, Ordering::Release);
                 Upgrade::Stopped(None)
             }

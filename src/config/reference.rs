@@ -12,6 +12,7 @@ use std::path::Path;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use super::authorities::Authorities;
 use super::error::Fault;
@@ -112,15 +113,12 @@ impl Surroundings<'_> {
             ))
         };
         let path = self.dir.join(path);
-        let mut bytes = File::open(&path).and_then(|file| read_bounded(file, MAX_SECRET)).map_err(unreadable)?;
-        if bytes.ends_with(b"\n") {
-            bytes.truncate(bytes.len() - 1);
-            if bytes.ends_with(b"\r") {
-                bytes.truncate(bytes.len() - 1);
-            }
-        }
+        let bytes = File::open(&path).and_then(|file| read_bounded(file, MAX_SECRET)).map_err(unreadable)?;
+        let bytes = Zeroizing::new(bytes);
+        let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         self.warn_of_readers(given, &path);
-        Ok(bytes)
+        // A copy of its length: what it was read into has room for the largest, and is wiped.
+        Ok(line.unwrap_or(&bytes).to_vec())
     }
 
     /// Warns when others than its owner may open a file that holds a secret. A credential of systemd is for the service
@@ -205,5 +203,27 @@ mod tests {
             assert_eq!(is_variable(name), possible, "{name}");
             assert_eq!(is_plainly_a_name(name), shown, "{name}");
         }
+    }
+
+    #[test]
+    fn of_a_file_nothing_is_kept_but_the_secret() {
+        let name = format!("airudder-secret-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut around = Surroundings { dir: Path::new("/"), env: &|_| None, warnings: Vec::new() };
+        let given = Given { key: "api_key".to_owned(), at: 0, value: Reference::File(String::new()) };
+        for (written, secret) in [
+            ("a key", "a key"),
+            ("a key\n", "a key"),
+            ("a key\r\n", "a key"),
+            ("a key\n\n", "a key\n"),
+            ("a key\r", "a key\r"),
+            ("\n", ""),
+        ] {
+            std::fs::write(&path, written).expect("a file");
+            let kept = around.secret_file(&given, path.to_str().expect("text"));
+            let kept = kept.unwrap_or_else(|_| panic!("{written:?} can be read"));
+            assert_eq!((kept.as_slice(), kept.capacity()), (secret.as_bytes(), secret.len()), "{written:?}");
+        }
+        std::fs::remove_file(&path).expect("it is there");
     }
 }

@@ -129,7 +129,8 @@ impl Door {
             None => Some((Line::Tcp(stream), place)),
             // A failure is a stranger's and says nothing that an operator could mend, so it is not logged.
             Some(tls) => {
-                let shaken = timeout(allowed, tls.shake_hands(stream.into()));
+                // In a box, so that a connection holds no room for it later.
+                let shaken = Box::pin(timeout(allowed, tls.shake_hands(stream.into())));
                 let stream = match &mut place.newcomer {
                     None => shaken.await,
                     Some(newcomer) => tokio::select! {

@@ -136,6 +136,11 @@ impl Drain {
         self.empty(&self.0.in_flight, longest).await
     }
 
+    /// How many requests are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Acquire)
+    }
+
     /// Waits until there are no connections or the time is over. Returns how many there still are.
     pub(crate) async fn deserted(&self, longest: Duration) -> usize {
         self.empty(&self.0.connections, longest).await

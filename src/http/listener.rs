@@ -218,6 +218,9 @@ async fn opened(door: &Door, visitor: Visitor, is_known: bool, rules: Rules) -> 
 
 /// One connection: requests one after another, pipelined ones included, until somebody has enough. What is left of it, where
 /// another process is to go on with it.
+///
+/// Each step that an idle connection does not wait in is in a box: its room is taken while it lasts, and the next call of any
+/// connection finds it warm, where ten thousand connections would each hold it for a call that does not come.
 async fn converse<A: App>(
     present: &Present<A>,
     mut session: Session,
@@ -244,7 +247,14 @@ async fn converse<A: App>(
                 unsettled.set(drain.leaves(Stage::Serving));
                 continue;
             }
-            _ => return None,
+            _ => {
+                // What stays because of its TLS ends in the words of TLS, or nobody could tell the end from a cut (RFC 8446
+                // section 6.1).
+                if begun.is_none() && !session.can_be_handed_over() {
+                    session.linger().await;
+                }
+                return None;
+            }
         }
         let in_flight = drain.enter();
         let movable = session.can_be_handed_over();
@@ -259,28 +269,71 @@ async fn converse<A: App>(
             Some(Ok(())) => {}
             Some(Err(NoRequest::Gone)) => return None,
             Some(Err(NoRequest::Fault(fault))) => {
-                present.load().refuse(&request, &mut session, fault).await;
-                session.linger().await;
+                Box::pin(present.load().refuse(&request, &mut session, fault)).await;
+                Box::pin(session.linger()).await;
                 return None;
             }
         }
-        if drain.is_draining() || drain.is(Stage::Handing) && !session.can_be_handed_over() {
+        if session.is_last(drain) {
             session.close_after();
         }
-        let after = present.load().serve(&request, &mut session, peer).await;
+        let after = Box::pin(present.load().serve(&request, &mut session, peer)).await;
         match after {
             After::Keep => {}
             After::Linger => {
-                session.linger().await;
+                Box::pin(session.linger()).await;
                 return None;
             }
             After::Cut => return None,
         }
         drop(in_flight);
         if !session.next() {
-            session.linger().await;
+            Box::pin(session.linger()).await;
             return None;
         }
         allowed = rules.keepalive_timeout;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer takes this much to write.
+    const ROOM: usize = 16 * 1024;
+
+    struct Large;
+
+    impl App for Large {
+        async fn serve(self: &Arc<Self>, _: &Request, _: &mut Session, _: IpAddr) -> After {
+            let room = [1_u8; ROOM];
+            tokio::task::yield_now().await;
+            if room.iter().all(|byte| *byte == 1) { After::Cut } else { After::Keep }
+        }
+
+        async fn refuse(self: &Arc<Self>, _: &Request, _: &mut Session, _: HeaderFault) {
+            let room = [1_u8; ROOM];
+            tokio::task::yield_now().await;
+            assert!(room.iter().all(|byte| *byte == 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_holds_no_room_for_a_call() {
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            header_timeout: second,
+            keepalive_timeout: second,
+            max_connections: 1,
+            max_header: 1024,
+            write_timeout: second,
+        };
+        let (present, drain) = (Present::new(Arc::new(Large), rules), Drain::new(Stage::Serving));
+        let session = Session::new(Line::Other(Box::new(tokio::io::duplex(1).0)), second);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let connection = converse(&present, session, second, peer, rules, &drain);
+        let size = size_of_val(&connection);
+        assert!(size < 4 * 1024, "{size} bytes");
+        assert!(connection.await.is_none());
     }
 }

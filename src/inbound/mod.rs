@@ -68,7 +68,9 @@ impl App for Inbound {
         if let Some(moment) = moment {
             moment.come().await;
         }
-        request.answer(&answer, self.drain.is_draining()).await
+        // An upgrade may have begun meanwhile, and TLS stays here.
+        let closes = request.is_last(&self.drain);
+        request.answer(&answer, closes).await
     }
 
     async fn refuse(self: &Arc<Self>, head: &head::Request, session: &mut Session, fault: HeaderFault) {

@@ -10,6 +10,7 @@ use pingora_timeout::timeout;
 
 use super::answer::Answer;
 use crate::clock::{self, Instant};
+use crate::http::drain::Drain;
 use crate::http::head;
 use crate::http::headers::Twice;
 use crate::http::listener::After;
@@ -97,6 +98,11 @@ impl<'a> Request<'a> {
             Ok(Err(BodyFault::Incomplete)) => Err(Unread::Cut),
             Ok(Err(BodyFault::Gone)) => Err(Unread::Gone),
         }
+    }
+
+    /// Whether its connection carries no other one after it.
+    pub(super) fn is_last(&mut self, drain: &Drain) -> bool {
+        self.session.is_last(drain)
     }
 
     /// Writes the answer. The connection carries another request when nothing of this one is left on it.

@@ -88,9 +88,8 @@ impl Home {
     pub(super) fn move_in(&mut self, shared: &Shared, first: Result<Opened, Obstacle>) -> Result<Store, Unavailable> {
         let Opened { vault, store, place, lock } = first.map_err(|obstacle| {
             match obstacle.unavailable() {
-                Unavailable::Elsewhere if shared.health.explain(Some(&obstacle.sentence)) => {
-                    tracing::info!("{}", obstacle.sentence);
-                }
+                // The log tells of the upgrade itself.
+                Unavailable::Elsewhere => _ = shared.health.explain(Some(&obstacle.sentence)),
                 _ => tell_once(shared, &obstacle.sentence),
             }
             obstacle.unavailable()

@@ -338,6 +338,11 @@ impl Inbox {
         }
     }
 
+    /// How many of the calls that were noted are on no disk yet. After [`close`](Self::close) none of them will be.
+    pub fn unlisted(&self) -> usize {
+        self.0.shared.ledger.len()
+    }
+
     /// What belongs to an id: of a task, a call, a request or a callback, or an idempotency key.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(super) struct GateRules {
     pub(super) least: Option<Frequency>,
     /// Calls at the same time; `None`: any number.
     pub(super) concurrency: Option<u32>,
-    /// The share of each lane, one for each program.
+    /// The share of each lane, one for each program that may wait there.
     pub(super) shares: Vec<u32>,
 }
 

@@ -37,12 +37,15 @@ use crate::metrics::{LimitSeries, LimitedBy, Metrics};
 /// The statuses by which the platform says no.
 const NO: [u16; 2] = [429, 503];
 
+/// The one lane of a program's own gate.
+const ALONE: usize = 0;
+
 /// What limits one program, at all accounts.
 #[derive(Debug)]
 pub struct ProgramLimits {
     /// Empty for the anonymous one.
     name: String,
-    /// Where its calls wait at every gate. It keeps it from one configuration to the next.
+    /// Where its calls wait at the gates that it shares with others. It keeps it from one configuration to the next.
     lane: usize,
     share: u32,
     gate: Option<Gate>,
@@ -67,8 +70,7 @@ impl ProgramLimits {
                 quota: limit.quota,
                 least: None,
                 concurrency: limit.concurrency,
-                // It stands alone at its gate.
-                shares: vec![1; lane + 1],
+                shares: vec![1],
             };
             let gate = limited.then(|| Gate::succeed(former.and_then(|former| former.gate.as_ref()), rules, None, now));
             Some(Self { name: (*name).to_owned(), lane, share: limit.share, gate })
@@ -206,9 +208,9 @@ impl AccountLimits {
         // In this order: what a program or an operation may not do must not use up what the account may.
         let mut turn = Turn {
             limits: self,
-            program: self.enter(program.gate.as_ref(), LimitedBy::Program, program, deadline, now, met).await?,
-            operation: self.enter(of_operation, LimitedBy::Operation, program, deadline, now, met).await?,
-            account: self.enter(self.gate.as_ref(), LimitedBy::Account, program, deadline, now, met).await?,
+            program: self.enter(program.gate.as_ref(), LimitedBy::Program, ALONE, deadline, now, met).await?,
+            operation: self.enter(of_operation, LimitedBy::Operation, program.lane, deadline, now, met).await?,
+            account: self.enter(self.gate.as_ref(), LimitedBy::Account, program.lane, deadline, now, met).await?,
             probes: false,
             patience,
             left: *now,
@@ -224,13 +226,13 @@ impl AccountLimits {
         &self,
         gate: Option<&'a Gate>,
         rate: LimitedBy,
-        program: &ProgramLimits,
+        lane: usize,
         deadline: Instant,
         now: &mut Instant,
         met: &mut Met<'a>,
     ) -> Result<Option<Place>, Refused> {
         let Some(gate) = gate else { return Ok(None) };
-        let entered = gate.enter(program.lane, deadline, now, &self.series.waiting).await;
+        let entered = gate.enter(lane, deadline, now, &self.series.waiting).await;
         match entered {
             Ok(place) => {
                 if let Some(policy) = &gate.policy {
@@ -351,6 +353,9 @@ mod tests {
             limits = ProgramLimits::all(&programs(names), &limits, now);
             assert_eq!(limits.iter().map(|own| own.lane).collect::<Vec<_>>(), lanes, "{names:?}");
             assert_eq!(ProgramLimits::shares(&limits), shares, "{names:?}");
+            for own in limits.iter().filter_map(|own| own.gate.as_ref()) {
+                assert_eq!(format!("{own:?}").matches("Lane {").count(), 1, "its own gate has no room for the others");
+            }
         }
     }
 
@@ -398,16 +403,16 @@ mod tests {
                     limit = { rate = \"6/m\", burst = 1 }\n";
         let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
         let (metrics, now) = (Metrics::try_new().expect("series"), clock::now());
-        let mut written = programs(&["a"]);
+        let mut written = programs(&["a", "b"]);
         let rate = Frequency { calls: 1, per: Duration::from_secs(4) };
-        written[0].limit.quota = Some(Quota { rate, burst: 1 });
+        written[1].limit.quota = Some(Quota { rate, burst: 1 });
         let own = ProgramLimits::all(&written, &[], now);
         let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, now);
         let patience = Some(Duration::from_secs(5));
-        let first = limits.admit(&own[0], "other", patience, now, &mut Met::default()).await;
+        let first = limits.admit(&own[1], "other", patience, now, &mut Met::default()).await;
         assert!(first.is_ok_and(|mut turn| turn.leave() == Ok(Duration::ZERO)));
         // It waits four seconds at its own gate, and the account's opens ten seconds after the first one.
-        let second = limits.admit(&own[0], "other", patience, now, &mut Met::default()).await;
+        let second = limits.admit(&own[1], "other", patience, now, &mut Met::default()).await;
         let Err(Refused::Limited(LimitedBy::Account, wait)) = second else { panic!("{second:?}") };
         assert_eq!((clock::now() - now).as_secs_f64().round(), 4.0);
         assert_eq!(wait.as_secs_f64().round(), 6.0);

@@ -12,6 +12,7 @@ use prometheus::{
     Registry, Result,
 };
 
+use super::callers::Callers;
 use super::catalogue::{self, Kind, PREFIX, Series};
 use super::families::Family;
 
@@ -46,6 +47,14 @@ impl<'a> Declare<'a> {
     pub(super) fn counters(&self, name: &str) -> Result<IntCounterVec> {
         let series = self.find(name, "counter", true)?;
         self.register_all(series, IntCounterVec::new(opts(series), &labels(series))?)
+    }
+
+    /// Counters of callers.
+    pub(super) fn callers(&self, name: &str) -> Result<Callers> {
+        let series = self.find(name, "counter", true)?;
+        let callers = Callers::try_new(format!("{PREFIX}{}", series.name), series.help, &labels(series))?;
+        self.families.borrow_mut().push(Family::of_callers(series, &callers));
+        self.register(callers)
     }
 
     pub(super) fn gauge(&self, name: &str) -> Result<IntGauge> {

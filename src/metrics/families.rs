@@ -7,6 +7,7 @@ use prometheus::Result;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 
 use super::Metrics;
+use super::callers::Callers;
 use super::catalogue::{Configured, Series, Values};
 
 /// What the inbox may still hold for names that are gone; it takes that back by itself.
@@ -29,6 +30,18 @@ impl Family {
     {
         let (collector, removing) = (Box::new(vector.clone()), vector.clone());
         Self { series, collector, remove: Box::new(move |values| removing.remove_label_values(values)) }
+    }
+
+    /// That of callers, whose first two labels name a row.
+    pub(super) fn of_callers(series: &'static Series, callers: &Callers) -> Self {
+        let (collector, removing) = (Box::new(callers.clone()), callers.clone());
+        let remove = move |values: &[&str]| {
+            if let [program, account, ..] = values {
+                removing.remove(program, account);
+            }
+            Ok(())
+        };
+        Self { series, collector, remove: Box::new(remove) }
     }
 
     fn retain(&self, has: &impl Fn(Configured, &str) -> bool) {

@@ -5,6 +5,7 @@
 //! store, and takes no lock for which a call would wait.
 
 mod callbacks;
+mod callers;
 mod calls;
 pub mod catalogue;
 mod declare;
@@ -25,7 +26,8 @@ use families::Family;
 use recent::Recent;
 
 pub use callbacks::Callbacks;
-pub use calls::CallCounts;
+pub use callers::{Callers, Row};
+pub use calls::{CallCounts, Caller};
 pub use keyed::{KeyOutcome, Keyed};
 pub use limits::{BreakerSeries, LimitSeries, LimitedBy, Limits};
 
@@ -35,7 +37,7 @@ pub struct Metrics {
     /// Those with labels.
     families: Vec<Family>,
     /// Calls that ended, by who is to blame: `none`, `program`, `gateway`, `platform`.
-    pub calls: IntCounterVec,
+    pub calls: Callers,
     /// The same calls by operation.
     pub operation_calls: IntCounterVec,
     /// Calls that left and got no answer.
@@ -96,7 +98,7 @@ impl Metrics {
         let declare = Declare::new(&registry);
         let mut metrics = Self {
             families: Vec::new(),
-            calls: declare.counters("calls_total")?,
+            calls: declare.callers("calls_total")?,
             operation_calls: declare.counters("operation_calls_total")?,
             unknown_outcomes: declare.counters("unknown_outcomes_total")?,
             refusals: declare.counters("refusals_total")?,
@@ -344,7 +346,7 @@ mod tests {
     fn series_go_with_the_names_in_their_labels_and_the_rest_stays() {
         let metrics = Metrics::try_new().expect("the catalogue is declared");
         for (program, account) in [("a", "main"), ("b", "main"), ("a", "former"), ("-", "-"), ("-", "former")] {
-            metrics.calls.with_label_values(&[program, account, "none"]).inc();
+            metrics.calls.row(program, account).add("none", 1);
         }
         metrics.limits.account("former").limited(LimitedBy::Queue);
         metrics.callbacks.attempt_seconds.with_label_values(&["former"]).observe(1.0);
@@ -355,7 +357,7 @@ mod tests {
         let text = String::from_utf8(metrics.encode()).expect("text");
         let calls: Vec<_> =
             text.lines().filter(|line| line.contains("_calls_total{") && line.contains("program")).collect();
-        assert_eq!(calls.len(), 2, "{calls:?}");
+        assert_eq!(calls.len(), 2 * callers::FAULTS.len(), "{calls:?}");
         let gone: Vec<_> = text.lines().filter(|line| line.contains("\"former\"")).collect();
         assert_eq!(gone, ["airudder_gateway_inbox_entries{receiver=\"former\",state=\"waiting\"} 1"]);
         assert!(text.contains("airudder_gateway_refusals_total{outcome=\"internal\"} 1"));
@@ -364,7 +366,7 @@ mod tests {
     #[test]
     fn every_series_can_be_written() {
         let metrics = Metrics::try_new().expect("the catalogue is declared");
-        metrics.calls.with_label_values(&["-", "main", "none"]).inc();
+        metrics.calls.row("-", "main").add("none", 1);
         let text = String::from_utf8(metrics.encode()).expect("text");
         assert!(text.contains(r#"airudder_gateway_calls_total{account="main",fault="none",program="-"} 1"#));
         assert!(text.contains("airudder_gateway_build_info{version="));

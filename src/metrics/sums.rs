@@ -45,11 +45,15 @@ mod tests {
         for (program, account, fault, count) in
             [("books", "main", "none", 3), ("books", "other", "none", 4), ("books", "main", "program", 1)]
         {
-            metrics.calls.with_label_values(&[program, account, fault]).inc_by(count);
+            metrics.calls.row(program, account).add(fault, count);
         }
         let sums = by(&metrics.calls, ["program", "fault"]);
         let key = |program: &str, fault: &str| [program.to_owned(), fault.to_owned()];
-        assert_eq!(sums, [(key("books", "none"), 7.0), (key("books", "program"), 1.0)].into());
+        let rest = ["gateway", "platform"].map(|fault| (key("books", fault), 0.0));
+        assert_eq!(
+            sums,
+            [(key("books", "none"), 7.0), (key("books", "program"), 1.0)].into_iter().chain(rest).collect()
+        );
         metrics.limits.rate.with_label_values(&["main"]).set(2.5);
         assert_eq!(by(&metrics.limits.rate, ["account"]), [(["main".to_owned()], 2.5)].into());
     }

@@ -17,6 +17,8 @@ use crate::token::{Cache, Family, HttpLogin};
 /// A configured account, ready to be used.
 pub(crate) struct Account {
     pub(crate) name: String,
+    /// Its place in the configuration.
+    pub(crate) index: usize,
     pub(crate) client: Arc<Client>,
     pub(crate) cloud: Cache<HttpLogin>,
     pub(crate) call_centre: Cache<HttpLogin>,

@@ -90,7 +90,7 @@ async fn log_in<'a>(
     let Attempt { named, wait, proved } = outbound.programs.log_in(Pair::read(&body).as_ref(), clock::now());
     drop((body, admitted));
     if let Some(program) = named {
-        record.program = &program.name;
+        record.is_by(program);
     }
     if !wait.is_zero() {
         record.skip();
@@ -109,8 +109,8 @@ fn name<'a>(
     program: &'a Program,
     record: &mut Record<'a>,
 ) -> Result<(), Refusal> {
-    record.program = &program.name;
-    record.account = &account(outbound, request, program)?.name;
+    record.is_by(program);
+    record.is_for(account(outbound, request, program)?);
     Ok(())
 }
 

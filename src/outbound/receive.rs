@@ -84,9 +84,9 @@ pub(super) fn receive<'a>(
         Some(everybody) => everybody,
         None => known(outbound, request, operation)?,
     };
-    record.program = &program.name;
+    record.is_by(program);
     let account = account(outbound, request, program)?;
-    record.account = &account.name;
+    record.is_for(account);
     if *request.method() == Method::POST {
         record.is_noted = outbound.series.keeps_ledger();
         record.shown_key = request.header("idempotency-key");

@@ -10,15 +10,18 @@ use std::time::Duration;
 
 use prometheus::Histogram;
 
+use super::account::Account;
 use crate::clock::{self, Instant};
 use crate::inbox::Inbox;
 use crate::inbox::ledger::{self, Named};
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
+use crate::metrics::Caller;
 use crate::metrics::KeyOutcome;
 use crate::metrics::Metrics;
 use crate::metrics::recent::{Failure, Half};
+use crate::program::Program;
 use crate::reply::{Fault, Refusal, Sent};
 use crate::trace::{self, CallSpan, TraceParent};
 
@@ -92,8 +95,9 @@ pub(crate) struct Record<'a> {
     pub(crate) request_id: RequestId,
     /// The trace that the program says it belongs to.
     pub(crate) trace: Option<TraceParent>,
-    pub(crate) program: &'a str,
-    pub(crate) account: &'a str,
+    program: &'a str,
+    account: &'a str,
+    caller: Caller,
     pub(crate) operation: &'a str,
     pub(crate) method: &'static str,
     /// Status on the wire to the program, 0 when nothing was written.
@@ -125,6 +129,16 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// It is known which program calls.
+    pub(crate) fn is_by(&mut self, program: &'a Program) {
+        (self.program, self.caller.program) = (&program.name, Some(program.index));
+    }
+
+    /// It is known for which account.
+    pub(crate) fn is_for(&mut self, account: &'a Account) {
+        (self.account, self.caller.account) = (&account.name, Some(account.index));
+    }
+
     /// Starts the clock.
     pub(crate) fn new() -> Self {
         let now = clock::now();
@@ -133,6 +147,7 @@ impl<'a> Record<'a> {
             trace: None,
             program: "-",
             account: "-",
+            caller: Caller::default(),
             operation: "-",
             method: "-",
             status: 0,
@@ -233,7 +248,7 @@ impl<'a> Record<'a> {
             End::ClientGone => ("client_gone", Fault::Program),
             End::CutOff => ("cut_off", Fault::Platform),
         };
-        series.counts.ended(self.program, self.account, self.operation, fault.as_str());
+        series.counts.ended(self.caller, [self.program, self.account], self.operation, fault.as_str());
         // What changes nothing leaves nothing to find out, and what did not leave was counted when it did.
         let repeats = matches!(self.key, Some(KeyOutcome::StillUnknown | KeyOutcome::InUse));
         if self.sent == Sent::Unknown && !repeats && !matches!(self.method, "GET" | "HEAD") {

@@ -75,6 +75,8 @@ pub(super) struct Facts {
     pub(super) unsettled: u64,
     /// The configuration that was read last was refused.
     pub(super) refused_reload: bool,
+    /// Upgrades that this process was asked for and that were refused.
+    pub(super) refused_upgrades: u64,
     /// Bytes in use, and the budget.
     pub(super) memory: (u64, u64),
 }
@@ -156,6 +158,10 @@ pub(super) fn troubles(facts: &Facts) -> Vec<Trouble> {
         let sentence = "The configuration that was read last was refused, and the former one serves on: see the log.";
         tell(Severity::Warn, "reload_refused", "-", sentence.to_owned());
     }
+    if facts.refused_upgrades > 0 {
+        let sentence = "An upgrade was refused, and this process serves on: see the log.";
+        tell(Severity::Warn, "upgrade_refused", "-", sentence.to_owned());
+    }
     let (in_use, budget) = facts.memory;
     if budget > 0 && in_use * 100 >= budget * MEMORY_TIGHT {
         let sentence = "The memory for bodies in flight is nearly used up; calls may have to wait for it.".to_owned();
@@ -226,6 +232,7 @@ mod tests {
             calls: [80, 0, 1, 20],
             unsettled: 2,
             refused_reload: true,
+            refused_upgrades: 1,
             memory: (90, 100),
             inbound: true,
         };
@@ -247,6 +254,7 @@ mod tests {
                 "quarantined calls",
                 "keys_unsettled -",
                 "reload_refused -",
+                "upgrade_refused -",
                 "memory -"
             ]
         );

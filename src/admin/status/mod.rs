@@ -84,6 +84,7 @@ impl Status {
             memory: (number(&metrics.memory_in_use), number(&metrics.memory_budget)),
             unsettled: number(&metrics.keyed.unknown),
             refused_reload: metrics.config_successful.get() == 0,
+            refused_upgrades: metrics.upgrades.with_label_values(&["refused"]).get(),
             quarantined: numbers(by(&metrics.callbacks.quarantined, ["source"])),
             ..Facts::default()
         };

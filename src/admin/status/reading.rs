@@ -45,9 +45,8 @@ impl Reading {
     pub(super) fn of(metrics: &Metrics) -> Self {
         let mut reading = Self { call_seconds: buckets(&metrics.call_seconds), ..Self::default() };
         let callbacks = &metrics.callbacks;
-        for ([program, fault], count) in by(&metrics.calls, ["program", "fault"]) {
-            let at = ["none", "program", "gateway", "platform"].iter().position(|known| *known == fault);
-            reading.add(Group::Program, program, at, count);
+        for (program, counts) in metrics.calls.by_program() {
+            reading.add_all(Group::Program, program, counts);
         }
         for ([account, class], count) in by(&metrics.answers, ["account", "code"]) {
             let at = ["2xx", "4xx", "5xx"].iter().position(|known| *known == class);
@@ -86,15 +85,21 @@ impl Reading {
     }
 
     fn add(&mut self, group: Group, name: String, at: Option<usize>, count: f64) {
+        let mut counts = [0; 4];
+        if let Some(at) = at {
+            counts[at] = count as u64;
+        }
+        self.add_all(group, name, counts);
+    }
+
+    fn add_all(&mut self, group: Group, name: String, more: [u64; 4]) {
         let full = self.names.len() >= MOST_NAMES;
         let key = (group, name);
         if full && !self.names.contains_key(&key) {
             return;
         }
         let counts = self.names.entry(key).or_default();
-        if let Some(at) = at {
-            counts[at] += count as u64;
-        }
+        counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
     }
 
     /// The counts of all names of a group, added up.
@@ -134,7 +139,7 @@ mod tests {
     fn every_count_stands_with_its_name() {
         let metrics = Metrics::try_new().expect("no two declarations clash");
         for (fault, count) in [("none", 5), ("program", 1), ("gateway", 2), ("platform", 3)] {
-            metrics.calls.with_label_values(&["books", "main", fault]).inc_by(count);
+            metrics.calls.row("books", "main").add(fault, count);
         }
         metrics.answers.with_label_values(&["main", "2xx"]).inc_by(5);
         metrics.answers.with_label_values(&["main", "5xx"]).inc_by(4);

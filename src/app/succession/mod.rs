@@ -6,6 +6,7 @@
 
 mod pair;
 mod predecessor;
+mod raised;
 mod successor;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use crate::config::Upstream;
 use crate::limit::SpentBy;
 
 pub(crate) use predecessor::Upgrades;
-pub(super) use predecessor::{Failed, Handed, Listening, Origin as Beginning, Predecessor, Raised};
+pub(super) use predecessor::{Failed, Handed, Listening, Origin as Beginning, Predecessor};
+pub(super) use raised::Raised;
 pub(crate) use successor::Inheritance;
 pub(super) use successor::Successor;
 

@@ -8,19 +8,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::pair::{self, ANSWER, Packet, Pair};
+use super::raised::Raised;
 use super::{Bound, FORMAT, Message, place_of};
 use crate::app::accounts::FAMILIES;
 use crate::app::notify;
@@ -48,7 +48,7 @@ const CALLBACKS: Duration = Duration::from_secs(5);
 /// How long connections may take to go once no call is under way: one that lingers is closed within it.
 const LAST_ONES: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether a call with a key is still under way, and whether a process has ended.
+/// How often it is looked whether a call with a key is still under way.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Most entries of one message about limits: it has to fit a packet.
@@ -91,21 +91,21 @@ pub(in crate::app) struct Predecessor {
     pub(in crate::app) inbox: Option<Inbox>,
 }
 
-/// A new process that could serve. Dropping it ends it, unless it has taken over.
-pub(in crate::app) struct Raised {
-    child: Child,
-    pair: Pair,
-    /// This process's, as long as it has it.
-    inbox: Option<Inbox>,
-    serves: bool,
-}
-
 /// What came of handing over.
 pub(in crate::app) enum Handed {
     /// Everything: nothing is left here, or the grace is over.
     Over,
     /// The gateway is to stop. The new process was told; what is left here is to be drained.
     Stopped(Raised),
+}
+
+/// How far handing over has come.
+#[derive(Default)]
+struct Progress {
+    /// The inbox is on its way: there is no way back.
+    committed: AtomicBool,
+    /// Connections that went over.
+    connections: AtomicUsize,
 }
 
 /// Why nobody has taken over.
@@ -159,12 +159,14 @@ impl Predecessor {
                         else restart it"
                 .to_owned());
         }
+        let asked = clock::now();
         // One after another: what this process takes over itself it has to have first.
         if let Some(inbox) = &self.inbox {
             inbox.tried().await;
         }
         let binary = self.origin.binary.display();
-        let cannot = |error: io::Error| format!("{binary} cannot be started ({error})");
+        let cannot =
+            |error: io::Error| format!("{binary} cannot be started ({error}); put it there and send SIGUSR2 again");
         let (own, its) = pair::ends().map_err(cannot)?;
         let child = Command::new(&self.origin.binary)
             .args(["run", "--upgradable", "--take-over", "--config"])
@@ -172,13 +174,19 @@ impl Predecessor {
             .stdin(Stdio::from(its))
             .spawn()
             .map_err(cannot)?;
-        tracing::info!(pid = child.id(), by = std::process::id(), "the next process was started");
+        let (pid, to) = (std::process::id(), child.id());
+        tracing::info!(pid, to, %binary, "an upgrade begins: the next process was started");
         let (pair, inbox) = (Pair::new(own).map_err(cannot)?, self.inbox.clone());
-        let mut raised = Raised { child, pair, inbox, serves: false };
+        let mut raised = Raised { child, pair, inbox, serves: false, asked };
         match timeout(START, self.instruct(&raised.pair)).await {
             Ok(Ok(())) => Ok(raised),
             Ok(Err(_)) => Err(raised.epitaph().await),
-            Err(_) => Err(format!("{binary} was not ready within {} s", START.as_secs())),
+            Err(_) => {
+                let longest = START.as_secs();
+                Err(format!(
+                    "{binary} was not ready within {longest} s; its log lines say what it waited for; send SIGUSR2 again"
+                ))
+            }
         }
     }
 
@@ -243,7 +251,12 @@ impl Predecessor {
         self.drain.hand_over(away.clone());
         if let Err(error) = timeout(ANSWER, self.begin(&raised.pair)).await.unwrap_or_else(|late| Err(late.into())) {
             let why = match error.kind() {
-                io::ErrorKind::TimedOut => format!("the new process did not answer within {} s", ANSWER.as_secs()),
+                io::ErrorKind::TimedOut => {
+                    format!(
+                        "the new process did not answer within {} s; send SIGUSR2 again, or restart",
+                        ANSWER.as_secs()
+                    )
+                }
                 _ => raised.epitaph().await,
             };
             raised.end();
@@ -252,18 +265,19 @@ impl Predecessor {
         }
         // It serves, whatever becomes of this process.
         raised.serves = true;
-        let committed = AtomicBool::new(false);
+        let progress = Progress::default();
         let mut is_to_stop = false;
         let unsent = {
-            let (pair, pid) = (&raised.pair, raised.child.id());
-            let mut leaving = pin!(self.leave(pair, pid, away, grace, &committed));
+            let pair = &raised.pair;
+            let mut leaving = pin!(self.leave(&raised, away, grace, &progress));
             // It has nothing more to say, so whatever comes is its end.
             let mut ended = pin!(pair.receive());
             loop {
                 tokio::select! {
                     biased;
-                    Some(parcel) = parcels.recv() => if send(pair, &parcel).await.is_err() {
-                        break Some(parcel);
+                    Some(parcel) = parcels.recv() => match send(pair, &parcel).await {
+                        Ok(()) => _ = progress.connections.fetch_add(1, Ordering::Relaxed),
+                        Err(_) => break Some(parcel),
                     },
                     () = &mut leaving => return Ok(Handed::Over),
                     _ = &mut ended => break None,
@@ -281,7 +295,7 @@ impl Predecessor {
         let why = raised.epitaph().await;
         // One that is stuck would keep the sockets and the inbox from whoever serves next.
         raised.end();
-        let committed = committed.load(Ordering::Acquire);
+        let committed = progress.committed.load(Ordering::Acquire);
         if committed && self.inbox.is_some() {
             return Err(Failed { why, serves_on: false });
         }
@@ -314,15 +328,9 @@ impl Predecessor {
     }
 
     /// Ends what is under way here, in the order in which the new process needs it.
-    async fn leave(
-        &self,
-        pair: &Pair,
-        pid: u32,
-        away: mpsc::UnboundedSender<Parcel>,
-        grace: Duration,
-        committed: &AtomicBool,
-    ) {
-        let end = clock::now() + grace;
+    async fn leave(&self, next: &Raised, away: mpsc::UnboundedSender<Parcel>, grace: Duration, progress: &Progress) {
+        let (pid, to) = (std::process::id(), next.pid());
+        let (end, calls) = (clock::now() + grace, self.drain.in_flight());
         let left = || end.saturating_duration_since(clock::now());
         self.drain.finished(SOON.min(grace)).await;
         if let Some(inbox) = &self.inbox {
@@ -330,8 +338,8 @@ impl Predecessor {
                 sleep(LOOK_EVERY).await;
             }
         }
-        committed.store(true, Ordering::Release);
-        notify::succeeded_by(pid);
+        progress.committed.store(true, Ordering::Release);
+        notify::succeeded_by(to);
         if let Some(deliveries) = &self.deliveries {
             deliveries.stop(SOON.min(left())).await;
         }
@@ -342,13 +350,31 @@ impl Predecessor {
             let _ = tokio::task::spawn_blocking(move || inbox.close()).await;
         }
         // When nobody hears it, the other task finds out.
-        let _ = pair.say(&Message::Inbox).await;
+        let heard = next.pair.say(&Message::Inbox).await.is_ok();
+        let took_ms = || u64::try_from(next.asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let gone = || progress.connections.load(Ordering::Relaxed) as u64;
+        if heard {
+            let (connections, calls, took_ms) = (gone(), self.drain.in_flight() as u64, took_ms());
+            tracing::info!(
+                pid,
+                to,
+                connections,
+                calls,
+                took_ms,
+                "the upgrade has succeeded: what is in flight ends here"
+            );
+        }
         let cut = self.drain.finished(left()).await;
         if cut > 0 {
-            tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
+            tracing::warn!(pid, calls = cut as u64, "the grace period ended with calls in flight; they are cut");
         }
         self.drain.deserted(LAST_ONES).await;
         self.callbacks.deserted(LAST_ONES).await;
+        if heard {
+            let unlisted = self.inbox.as_ref().map_or(0, Inbox::unlisted) as u64;
+            let (connections, calls, took_ms) = (gone(), calls.saturating_sub(cut) as u64, took_ms());
+            tracing::info!(pid, to, connections, calls, unlisted, took_ms, "stopped: the next process is the gateway");
+        }
     }
 
     /// As if nothing had been.
@@ -375,66 +401,4 @@ impl Predecessor {
 async fn send(pair: &Pair, parcel: &Parcel) -> io::Result<()> {
     let message = Message::Connection { listener: parcel.listener.to_owned() };
     pair.send(&message, &parcel.ahead, &[parcel.stream.as_fd()]).await
-}
-
-impl Raised {
-    /// Its number.
-    pub(in crate::app) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Tells it to stop, as this process was told.
-    fn stop(&self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // Nobody has asked how it ended, so the number is still its own.
-        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
-            tracing::warn!(%error, "the next process could not be told to stop");
-        }
-    }
-
-    /// Waits for the end of one that was told to stop, at most so long. This process has drained, so the inbox is the other's.
-    pub(in crate::app) async fn finish(mut self, longest: Duration, stops: &mut Stops) {
-        if let Some(inbox) = self.inbox.take() {
-            let _ = tokio::task::spawn_blocking(move || inbox.close()).await;
-        }
-        // When nobody hears it, it has ended.
-        let _ = self.pair.say(&Message::Inbox).await;
-        let ended = async {
-            while matches!(self.child.try_wait(), Ok(None)) {
-                sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::select! {
-            _ = timeout(longest, ended) => {}
-            () = stops.come() => {}
-        }
-        self.end();
-    }
-
-    /// Ends it, if it has not ended already.
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        self.serves = false;
-    }
-
-    /// How it ended, if it did.
-    async fn epitaph(&mut self) -> String {
-        let end = clock::now() + SOON;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return format!("the new process ended ({status}); its last words say why"),
-                Ok(None) if clock::now() < end => sleep(LOOK_EVERY).await,
-                _ => return "the new process said nothing more".to_owned(),
-            }
-        }
-    }
-}
-
-impl Drop for Raised {
-    fn drop(&mut self) {
-        if !self.serves {
-            self.end();
-        }
-    }
 }

@@ -165,7 +165,7 @@ impl BackgroundService for Successor {
         let Some(heir) = self.heir.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         tokio::select! {
             taken = self.take_over(heir) => if let Err(error) = taken {
-                tracing::error!("this process does not take over: {error}");
+                tracing::error!(pid = std::process::id(), "this process does not take over: {error}");
                 self.abandoned.notify_one();
             },
             _ = shutdown.changed() => {}
@@ -185,7 +185,8 @@ impl Successor {
         let _ = pair.say(&Message::Serves).await;
         self.addresses.into_iter().for_each(tell_listening);
         self.metrics.upgraded("ok");
-        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "this process has taken over");
+        let (pid, from) = (std::process::id(), std::os::unix::process::parent_id());
+        tracing::info!(pid, from, version = env!("CARGO_PKG_VERSION"), "this process has taken over");
         let opening = self.open_inbox();
         // From here on there is no way back: whatever becomes of the old process, this one serves.
         loop {

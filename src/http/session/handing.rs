@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::Session;
+use crate::http::drain::{Drain, Stage};
 use crate::http::line::Line;
 
 /// Most bytes that go with a connection: they travel in one packet, whose size the kernel bounds. A connection with more of
@@ -25,6 +26,11 @@ impl Session {
     /// Whether another process can go on with it, as soon as no request is under way.
     pub(in crate::http) fn can_be_handed_over(&mut self) -> bool {
         self.wire.line().is_tcp() && self.wire.ahead().len() <= MOST_AHEAD
+    }
+
+    /// Whether no request can follow the present one: everything stops, or another process serves and it cannot go there.
+    pub(crate) fn is_last(&mut self, drain: &Drain) -> bool {
+        drain.is(Stage::Stopping) || drain.is(Stage::Handing) && !self.can_be_handed_over()
     }
 
     /// What another process needs to go on with it. Between two requests, or before the end of a head, only.

@@ -56,6 +56,10 @@ impl Pending {
         self.lock().is_empty()
     }
 
+    pub(in crate::inbox) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Call>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }

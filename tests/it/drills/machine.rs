@@ -1,4 +1,4 @@
-//! Troubles of the machine: its disk, its certificate, the gateway's own process.
+//! Troubles of the machine: its disk, its certificate, the gateway's own process and the one that is to follow it.
 
 use airudder_gateway::clock;
 
@@ -79,6 +79,23 @@ pub(super) fn a_configuration_is_refused(drill: Drill) {
     };
     let wrong = written.replace("[outbound]", &format!("[outbound]{key}"));
     drill.run(10, scene, |scene| reload(scene, wrong, 422), |scene| reload(scene, written.clone(), 200));
+}
+
+pub(super) fn the_next_process_cannot_serve(drill: Drill) {
+    let (scene, refused) = (Scene::new(), r#"upgrades_total{outcome="refused"}"#);
+    let file = scene.gateway.config();
+    let written = std::fs::read_to_string(&file).expect("the configuration");
+    let fail = |scene: &mut Scene| {
+        std::fs::write(&file, "no configuration").expect("written");
+        scene.gateway.ask_for_upgrade();
+        scene.gateway.until(|gateway| gateway.metric(refused) == 1.0);
+    };
+    let succeed = |scene: &mut Scene| {
+        std::fs::write(&file, &written).expect("written");
+        scene.gateway.upgrade();
+        assert_eq!(scene.gateway.metric(refused), 0.0);
+    };
+    drill.run(10, scene, fail, succeed);
 }
 
 pub(super) fn nothing_happens(drill: Drill) {

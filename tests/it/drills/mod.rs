@@ -49,6 +49,7 @@ drills! {
     syncs_are_slow: "AirudderGatewaySyncSlow" by machine::the_disk_is_slow;
     the_gateway_is_down: "AirudderGatewayDown" by machine::it_is_killed;
     a_reload_is_refused: "AirudderGatewayReloadRefused" by machine::a_configuration_is_refused;
+    an_upgrade_is_refused: "AirudderGatewayUpgradeRefused" by machine::the_next_process_cannot_serve;
     the_certificate_expires: "AirudderGatewayCertificateExpires" by machine::the_certificate_is_nearly_over;
     alerts_arrive: "AirudderGatewayWatchdog" by machine::nothing_happens;
 }

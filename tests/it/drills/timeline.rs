@@ -117,6 +117,8 @@ impl Timeline {
             _ => "_ ".repeat(trouble),
         };
         values += &match after {
+            // Another process, which began at zero.
+            Some(value) if grows(name) && during.is_some_and(|during| value < during) => segment(value, 0.0, AFTER),
             Some(value) if grows(name) => {
                 let reached = during_start.unwrap_or(value) + step * (trouble - 1) as f64;
                 segment(reached, value - during.unwrap_or(value), AFTER)

@@ -44,14 +44,19 @@ pub(super) fn trusting(pem: &str) -> Arc<rustls::ClientConfig> {
     Arc::new(config.expect("versions").with_root_certificates(roots).with_no_client_auth())
 }
 
-/// As many of `wanted` connections as this process may have; its limit is raised first.
+/// As many of `wanted` connections as this process may have where each leads to a call, whose other side, the platform's, is in
+/// this process, too.
 pub(super) fn affordable(wanted: usize) -> usize {
+    affordable_with(wanted, 2)
+}
+
+/// The same where each takes so many files. The limit of this process is raised first.
+pub(crate) fn affordable_with(wanted: usize, files: u64) -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
     }
-    // The platform's side of each call is in this process, too.
-    let most = hard.saturating_sub(FOR_OTHERS) / 2;
+    let most = hard.saturating_sub(FOR_OTHERS) / files;
     let affordable = wanted.min(usize::try_from(most).unwrap_or(usize::MAX));
     println!("{affordable} of {wanted} connections, with {hard} open files");
     affordable

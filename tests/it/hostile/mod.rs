@@ -4,7 +4,7 @@
 
 mod answers;
 mod corpus;
-mod crowd;
+pub(crate) mod crowd;
 mod floods;
 mod slow;
 mod smuggling;

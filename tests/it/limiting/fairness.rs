@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use airudder_gateway::clock;
-use airudder_gateway::simulator::Received;
 
 use super::{call, limited_with, programs};
+use crate::support::rate::fullest;
 use crate::support::{Gateway, calls};
 
-/// Calls per second, and at once.
-const RATE: usize = 100;
-const BURST: usize = 20;
+/// Calls per second, and at once. Four times as many have to be asked for, on a machine that does much else, too.
+const RATE: usize = 50;
+const BURST: usize = 10;
 
-/// Callers of each program, and how long one that was refused stays away: together five times as many calls as turns.
+/// Callers of each program, and how long one that was refused stays away: together eighteen times as many calls as turns, if the machine keeps up.
 const CALLERS: usize = 16;
 const AWAY: Duration = Duration::from_millis(50);
 
@@ -87,15 +87,6 @@ fn served(lines: &[serde_json::Value], program: &str) -> Served {
     served
 }
 
-/// The most that arrived within any second.
-fn fullest_second(arrived: &[Received]) -> usize {
-    let mut times: Vec<_> = arrived.iter().map(|call| call.at).collect();
-    times.sort();
-    let within =
-        |from: usize| times[from..].iter().take_while(|at| **at < times[from] + Duration::from_secs(1)).count();
-    (0..times.len()).map(within).max().unwrap_or(0)
-}
-
 #[test]
 fn three_programs_share_an_overloaded_account_and_the_platform_sees_its_limit() {
     let more = programs(["share = 1", "share = 1", "share = 2"]);
@@ -118,13 +109,13 @@ fn three_programs_share_an_overloaded_account_and_the_platform_sees_its_limit() 
     let lines: Vec<serde_json::Value> =
         gateway.printed().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let served = ["a", "b", "c"].map(|program| served(&lines, program));
-    println!("{seconds:.1} s, {} in the fullest second", fullest_second(&arrived));
+    println!("{seconds:.1} s, {} in the fullest second", fullest(&arrived, 1.0));
     served.iter().for_each(|served| println!("{served}"));
 
     // Whatever was asked, no second saw more than the rate and the burst, give or take half a percent.
     let bunched = if alone { 0.0 } else { RATE as f64 * BUNCHED };
     let most = (RATE + BURST) as f64 * 1.005 + bunched;
-    assert!(fullest_second(&arrived) as f64 <= most, "{} of {most}", fullest_second(&arrived));
+    assert!(fullest(&arrived, 1.0) as f64 <= most, "{} of {most}", fullest(&arrived, 1.0));
     let answered: usize = served.iter().map(|served| served.answered).sum();
     assert_eq!(answered, arrived.len());
     let turns = RATE as f64 * seconds;

@@ -114,7 +114,17 @@ fn live(root: &Root, package: &Path, next: &Path) {
     );
 
     root.put(next, "/root/package.deb");
-    root.do_it(&["dpkg", "--install", "/root/package.deb"]);
+    // Under systemd the service is started anew, unless somebody forbids it as docs/operate.md has it. Nobody runs here.
+    let policy = std::fs::read_to_string(of_project("docs/operate.md")).expect("the page");
+    let policy =
+        policy.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains("/usr/sbin/policy-rc.d"));
+    let [write, allow, remove] = policy.collect::<Vec<_>>()[..] else { panic!("three lines about it") };
+    let install = "dpkg --install /root/package.deb";
+    let script = format!(
+        "mkdir -p /run/systemd/system\n{write}\n{allow}\n{install}\n{remove}\ntest ! -e /usr/sbin/policy-rc.d\n"
+    );
+    let said = root.do_it(&["sh", "-ec", &script]);
+    assert!(said.contains("returned 101, not running 'try-restart airudder-gateway.service'"), "{said}");
     assert_eq!(
         root.do_it(&["dpkg-query", "--show", "--showformat=${Version}", "airudder-gateway"]),
         concat!(env!("CARGO_PKG_VERSION"), "-2")

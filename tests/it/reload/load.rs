@@ -1,12 +1,12 @@
 //! A hundred reloads while programs call: nothing fails, nothing is asked for anew, and the platform sees its limit.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use airudder_gateway::clock;
 use airudder_gateway::simulator::{Keep, Options};
 
 use super::{call, program, setup, start};
+use crate::support::rate::assert_never_passed;
 use crate::support::{Setup, calls, platform_with};
 
 /// Calls per second of the account, and at once.
@@ -71,22 +71,13 @@ fn a_hundred_reloads_under_load_fail_no_call_refill_no_limit_and_ask_for_no_toke
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let seconds = began.elapsed().as_secs_f64();
+    let lasted = began.elapsed();
     assert_eq!((super::reloads(&gateway, "ok"), super::reloads(&gateway, "invalid")), (90.0, 10.0));
     assert_eq!(platform.logins(), 1, "the token is the one of the start");
     let arrived = calls(&platform);
     assert_eq!(arrived.len(), answered.load(Ordering::Relaxed));
-    let mut times: Vec<_> = arrived.iter().map(|call| call.at).collect();
-    times.sort();
-    let within = |from: usize, window: f64| {
-        times[from..].iter().take_while(|at| **at < times[from] + Duration::from_secs_f64(window)).count()
-    };
-    // Whatever the window, up to the whole run: a bucket that each reload filled would let ninety bursts more through. On a
-    // machine that does other things as well, a call waits on its way for a moment, and several arrive at once.
-    for window in [1.0, 3.0, seconds] {
-        let fullest = (0..times.len()).map(|from| within(from, window)).max().unwrap_or(0);
-        let most = (RATE as f64 * (window + 0.1) + BURST as f64) * 1.005;
-        assert!(fullest as f64 <= most, "{fullest} within {window} s, at most {most}");
-    }
-    println!("{} calls in {seconds:.1} s under 100 reloads, {} connections", arrived.len(), platform.connections());
+    // A bucket that each reload filled would let ninety bursts more through.
+    assert_never_passed(&arrived, RATE, BURST, lasted);
+    let (count, seconds) = (arrived.len(), lasted.as_secs_f64());
+    println!("{count} calls in {seconds:.1} s under 100 reloads, {} connections", platform.connections());
 }

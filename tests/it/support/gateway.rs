@@ -116,7 +116,7 @@ impl Setup {
     fn command(&self, subcommand: &str, folder: &Folder, text: &str) -> Command {
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, text).expect("the configuration is written");
-        let program = self.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_airudder-gateway").into());
+        let program = self.program.clone().unwrap_or_else(built);
         let mut command = match self.open_files {
             None => Command::new(&program),
             Some(most) => {
@@ -137,6 +137,12 @@ impl Setup {
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// The gateway that was built with these tests, or the one that `GATEWAY` names: a release build, where it is measured.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
+pub(crate) fn built() -> PathBuf {
+    std::env::var_os("GATEWAY").map_or_else(|| env!("CARGO_BIN_EXE_airudder-gateway").into(), PathBuf::from)
 }
 
 /// A folder, gone when its last handle is dropped. Kept in a setup, it outlives each gateway that starts in it.

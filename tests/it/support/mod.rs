@@ -11,6 +11,7 @@ mod output;
 pub(crate) mod platform;
 pub(crate) mod prometheus;
 pub(crate) mod random;
+pub(crate) mod rate;
 pub(crate) mod receiver;
 pub(crate) mod script;
 mod succession;

@@ -8,14 +8,18 @@ use serde_json::Value;
 use super::Gateway;
 use super::gateway::signal;
 
-/// The process of a log line with this message.
-fn process(line: &str, message: &str) -> Option<u32> {
+/// The process that a field of a log line with this message names.
+fn process(line: &str, message: &str, field: &str) -> Option<u32> {
     let line: Value = serde_json::from_str(line).ok().filter(|line: &Value| line["message"] == message)?;
-    u32::try_from(line["pid"].as_u64()?).ok()
+    u32::try_from(line[field].as_u64()?).ok()
 }
 
 fn that_took_over(line: &str) -> Option<u32> {
-    process(line, "this process has taken over")
+    process(line, "this process has taken over", "pid")
+}
+
+fn that_was_started(line: &str) -> Option<u32> {
+    process(line, "an upgrade begins: the next process was started", "to")
 }
 
 /// Whether it runs; one that has ended and that nobody asked about yet does not.
@@ -47,7 +51,7 @@ impl Gateway {
 
     /// The process that was started last in order to take over.
     pub(crate) fn next_process(&self, before: usize) -> u32 {
-        self.output.after(before, |line| process(line, "the next process was started"))
+        self.output.after(before, that_was_started)
     }
 
     /// Stops the process that serves, and waits until it has ended.
@@ -60,7 +64,7 @@ impl Gateway {
     /// Ends whatever was started in order to take over and still runs.
     pub(super) fn kill_successors(&self) {
         let config: PathBuf = self.config();
-        for pid in self.output.all(|line| process(line, "the next process was started")) {
+        for pid in self.output.all(that_was_started) {
             let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             // Another process may have the number by now.
             if runs(pid) && String::from_utf8_lossy(&command).contains(&*config.to_string_lossy()) {

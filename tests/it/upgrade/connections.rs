@@ -2,11 +2,10 @@
 //! sent of a request already goes with it.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, mpsc};
 
-use super::{DETAIL, callback, setup, start, upgrades};
+use super::{DETAIL, callback, setup, start, upgrades, waiting};
 use crate::support::receiver::Receiver;
-use crate::support::{Client, calls, platform, scripted};
+use crate::support::{Client, Folder, Setup, calls, platform};
 
 #[test]
 fn an_idle_connection_is_served_by_the_new_process_and_nobody_logs_in_again() {
@@ -33,21 +32,10 @@ fn an_idle_connection_is_served_by_the_new_process_and_nobody_logs_in_again() {
 
 #[test]
 fn a_call_in_flight_is_answered_by_the_old_process_and_its_connection_goes_on() {
-    let (go, waits) = mpsc::channel::<()>();
-    let waits = Arc::new(Mutex::new(waits));
-    let url = scripted(move |request, line| {
-        if request.contains("slow") {
-            waits.lock().expect("no panic inside").recv().expect("the test goes on");
-        }
-        line.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"code\":200}");
-    });
-    let mut gateway = crate::support::Setup {
-        outbound: "threads = 2\ngrace = \"1h\"".into(),
-        folder: Some(crate::support::Folder::new()),
-        ..crate::support::Setup::unsealed()
-    }
-    .start_at(&url, None)
-    .ready();
+    let (url, go) = waiting();
+    let outbound = "threads = 2\ngrace = \"1h\"".into();
+    let setup = Setup { outbound, folder: Some(Folder::new()), ..Setup::unsealed() };
+    let mut gateway = setup.start_at(&url, None).ready();
     let mut client = gateway.client();
     client.send("GET /service/cloud/slow HTTP/1.1\r\nHost: g\r\n\r\n");
     gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);

@@ -1,30 +1,20 @@
 //! One of the two processes ends in the middle, or is told to.
 
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use super::{DETAIL, PATH, callback, setup, upgrades};
+use super::{DETAIL, PATH, callback, setup, upgrades, waiting};
 use crate::support::gateway::signal;
 use crate::support::receiver::Receiver;
-use crate::support::{Client, Folder, Gateway, Setup, platform, runs, scripted};
+use crate::support::{Client, Folder, Gateway, Setup, platform, runs};
 
-/// A platform on which calls of one path wait until they are told to go on.
-fn waiting() -> (String, mpsc::Sender<()>) {
-    let (go, waits) = mpsc::channel::<()>();
-    let waits = Arc::new(Mutex::new(waits));
-    let url = scripted(move |request, line| {
-        if request.contains("slow") {
-            // Nobody who lets it go on: it ends with the test.
-            let _ = waits.lock().expect("no panic inside").recv();
-        }
-        line.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"code\":200}");
-    });
-    (url, go)
-}
+/// How long is watched for an end that is not to come.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// A gateway with a call in flight, a key's if it is one, and the upgrade begun: the next process serves, and the one before
 /// waits for the call.
-fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
+pub(super) fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
     let base = setup(receiver);
     let gateway = Setup { outbound: "threads = 2\ngrace = \"1h\"".into(), sealed: false, ..base };
     let gateway = gateway.start_at(url, None).ready();
@@ -106,11 +96,23 @@ fn a_stop_in_the_middle_stops_both_and_cuts_no_call() {
         if is_late {
             until_the_inbox_has_gone_over(&gateway);
         }
+        // In the next process, and behind the first one at the platform.
+        let mut other = gateway.client();
+        other.send("GET /service/cloud/slow HTTP/1.1\r\nHost: g\r\n\r\n");
+        gateway.until(|gateway| gateway.metric("calls_in_flight") == 1.0);
         gateway.terminate();
         gateway.log_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("told to stop while")));
         go.send(()).expect("the platform waits");
         assert_eq!(client.answer().status, 200, "{is_late}");
-        assert_eq!(gateway.wait().code(), Some(0), "{is_late}: {}", gateway.printed());
+        std::thread::scope(|scope| {
+            let (end, ended) = mpsc::channel();
+            let gateway = &mut gateway;
+            scope.spawn(move || end.send(gateway.wait().code()));
+            assert!(ended.recv_timeout(WATCHED).is_err(), "{is_late}: it waits for the next one, which has a call");
+            go.send(()).expect("the platform waits");
+            assert_eq!(other.answer().status, 200, "{is_late}");
+            assert_eq!(ended.recv(), Ok(Some(0)), "{is_late}");
+        });
         assert!(!runs(next), "{is_late}: whoever waits for the old one may take both for gone");
     }
 }
@@ -144,8 +146,8 @@ fn an_inbox_that_the_old_process_still_has_is_told_as_such_and_is_not_down() {
     assert_eq!(words, ["upgrading"], "{page}");
     let (status, page) = look("/call.json?id=one");
     assert_eq!((status, &page["reason"]), (503, &"elsewhere".into()), "{page}");
-    // Whoever cannot wait is told why, and that nothing was sent.
-    let keyed = "Idempotency-Key: two\r\nX-Gateway-Deadline: 50ms\r\n";
+    // Whoever cannot wait is told why, and that nothing was sent. He waits for longer than calls without a key are waited for.
+    let keyed = "Idempotency-Key: two\r\nX-Gateway-Deadline: 3s\r\n";
     let late = gateway.client().post_with("/service/cloud/task", keyed, "{}");
     assert_eq!((late.status, late.word(), late.header("retry-after")), (503, Some("upgrading"), Some("1")));
     assert_eq!(late.json()["sent"], "no");

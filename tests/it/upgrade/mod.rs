@@ -3,11 +3,16 @@
 mod connections;
 mod ends;
 mod load;
+mod many;
 mod refusals;
+mod tls;
+mod told;
+
+use std::sync::{Arc, Mutex, mpsc};
 
 use airudder_gateway::simulator::Simulator;
 
-use crate::support::{Folder, Gateway, Setup};
+use crate::support::{Folder, Gateway, Setup, scripted};
 
 const DETAIL: &str = "/service/cloud/detail?TaskID=1";
 
@@ -29,6 +34,20 @@ fn start(outbound: &str, platform: &Simulator) -> Gateway {
     Setup { outbound: format!("threads = 2\n{outbound}"), folder: Some(Folder::new()), ..Setup::default() }
         .start(platform)
         .ready()
+}
+
+/// A platform on which calls of one path wait until they are told to go on.
+fn waiting() -> (String, mpsc::Sender<()>) {
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let url = scripted(move |request, line| {
+        if request.contains("slow") {
+            // Nobody who lets it go on: it ends with the test.
+            let _ = waits.lock().expect("no panic inside").recv();
+        }
+        line.say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"code\":200}");
+    });
+    (url, go)
 }
 
 /// How many upgrades ended so, as the serving process counts.

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use super::{DETAIL, start, upgrades};
+use crate::support::gateway::built;
 use crate::support::{Folder, Gateway, KEY, Refusing, Setup, platform, runs};
 
 #[test]
@@ -33,6 +34,12 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
         assert_eq!((client.get(DETAIL).status, gateway.client().get(DETAIL).status), (200, 200), "{why}");
     }
     assert_eq!((gateway.serving(), platform.logins()), (gateway.pid(), 1));
+    assert_eq!(gateway.troubles(), ["upgrade_refused"]);
+    let told = |level: &str, begins: &str| {
+        gateway.printed().matches(&format!("\"level\":\"{level}\",\"target\":\"app\",\"message\":\"{begins}")).count()
+    };
+    assert_eq!((told("INFO", "an upgrade begins"), told("ERROR", "the upgrade was refused")), (3, 3));
+    assert_eq!(told("INFO", "the upgrade has succeeded"), 0);
     // Who never accepted has not said that it listens.
     assert_eq!(gateway.printed().matches("\"listening\"").count(), 1, "{}", gateway.printed());
     std::fs::write(gateway.config(), good).expect("it is written");
@@ -40,6 +47,7 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
     assert_ne!(serving, gateway.pid());
     gateway.log_line(|line| line["message"] == "listening" && line["pid"] == serving);
     assert_eq!(client.get(DETAIL).status, 200, "and the next try succeeds");
+    assert!(gateway.troubles().is_empty(), "{:?}", gateway.troubles());
 }
 
 /// Waits for the refusal of an upgrade, which says why with these words.
@@ -69,7 +77,7 @@ fn without_a_word_from_its_starter_a_gateway_starts_nobody() {
 fn a_new_process_that_says_ready_and_answers_nothing_more_is_ended() {
     let (platform, folder) = (platform(), Folder::new());
     let program = folder.path().join("gateway");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_airudder-gateway"), &program).expect("a link");
+    std::os::unix::fs::symlink(built(), &program).expect("a link");
     let setup = Setup { program: Some(program.clone()), folder: Some(folder.clone()), ..Setup::default() };
     let gateway = setup.start(&platform).ready();
     let mut client = gateway.client();
@@ -121,7 +129,7 @@ fn a_stop_while_the_next_process_is_not_ready_stops_both() {
 fn taking_over_is_for_a_gateway_that_is_asked_to() {
     let (platform, folder) = (platform(), Folder::new());
     drop(Setup { folder: Some(folder.clone()), ..Setup::default() }.start(&platform));
-    let output = Command::new(env!("CARGO_BIN_EXE_airudder-gateway"))
+    let output = Command::new(built())
         .args(["run", "--take-over", "--config"])
         .arg(folder.path().join("gateway.toml"))
         .envs([("APP_KEY", "a"), ("APP_SECRET", "b"), ("AES_KEY", KEY)])
