@@ -21,7 +21,7 @@ help:
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults, 20 upgrades (minutes; as root also a full disk)"
 	@echo "make fuzz         every fuzz target for an hour (SECONDS_EACH=60: for a minute)"
-	@echo "make mutants      do the unit tests notice a changed line? (SHARD=k/n: a part; ROOMS=envelope: one room; hours)"
+	@echo "make mutants      do the unit tests notice a changed line? (ROOMS=limit: one room; SHARD=k/n: a part; python3)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
 	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
 	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"

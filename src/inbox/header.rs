@@ -63,8 +63,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::obstacle::Nature;
     use super::*;
+    use crate::inbox::obstacle::Nature;
 
     fn header(application: i32, version: i32) -> Vec<u8> {
         let mut header = vec![0; LENGTH];

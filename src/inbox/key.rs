@@ -122,8 +122,8 @@ pub(super) fn directory(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::super::obstacle::Nature;
     use super::*;
+    use crate::inbox::obstacle::Nature;
 
     /// A folder of its own, removed at the end.
     struct Folder(std::path::PathBuf);

@@ -173,7 +173,7 @@ async fn a_call_is_begun_only_where_its_answer_will_find_room() {
     let mut folder = Folder::new("keyed-promise");
     folder.rules.max_bytes = 4 << 20;
     let inbox = folder.open();
-    let most = folder.rules.max_bytes / super::super::keyed::ROOM;
+    let most = folder.rules.max_bytes / crate::inbox::keyed::ROOM;
     let mut claimed = Vec::new();
     let refused = loop {
         match inbox.claim(&key(&inbox, &claimed.len().to_string()), b"body").await {
