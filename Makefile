@@ -136,12 +136,12 @@ package: setup cargo-tools
 	@packaging/sbom
 	cargo deb --locked --no-build --strip --output target/debian/
 
-# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades.
+# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades, 10,000 idle connections across one.
 test-crash: setup-test
 	cargo build --locked --bin airudder-gateway
 	CRASHES=200 cargo test --locked --test it durable:: -- --nocapture
 	CONSERVATION_CALLBACKS=100000 cargo test --locked --test it delivery::conservation -- --nocapture
-	UPGRADES=20 cargo test --locked --test it upgrade:: -- --nocapture
+	UPGRADES=20 IDLE_CONNECTIONS=10000 cargo test --locked --test it upgrade:: -- --nocapture
 
 bench: setup-test
 	cargo bench --locked --bench admission
