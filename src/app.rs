@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
+use tokio::sync::watch;
 
 use base::Base;
 use callbacks::Callbacks;
@@ -128,12 +129,14 @@ impl Gateway {
         let admin_listener = Listener::try_new("admin", place, admin.clone(), 1, base.drain.clone()).map_err(bound)?;
         let upkeep = Upkeep { outbound: outbound.clone() };
         let looks = Looks { metrics: base.metrics.clone(), history: base.history.clone() };
+        let (before, is_before) = watch::channel(false);
         let mut signals = Signals {
             drain: base.drain.clone(),
             callbacks: base.callbacks.clone(),
             deliveries: delivery.as_ref().map(Delivery::stop),
             outbound: outbound.clone(),
             predecessor: Mutex::default(),
+            before: is_before,
             abandoned: Arc::default(),
             lost: Arc::default(),
             metrics: base.metrics.clone(),
@@ -152,6 +155,7 @@ impl Gateway {
                 outbound: outbound.clone(),
                 metrics: base.metrics.clone(),
                 abandoned: signals.abandoned.clone(),
+                before,
                 addresses: None,
             }
         });
