@@ -11,15 +11,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::notify;
 use super::succession::{Failed, Handed, Predecessor, Raised};
+use crate::clock;
 use crate::delivery::Stop;
 use crate::http::drain::Drain;
 use crate::http::present::Present;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+
+/// How long after its own grace this process waits at most for the one before it, which closes connections that linger once
+/// its calls have ended, in bits of a few seconds. A service manager has to wait for that, too.
+const LAST_ONES: Duration = Duration::from_secs(8);
 
 /// Waits for the signal that stops.
 pub(super) struct Signals {
@@ -32,6 +38,8 @@ pub(super) struct Signals {
     pub(super) outbound: Arc<Present<Outbound>>,
     /// `None`: nobody can take over. It keeps the listening sockets, too.
     pub(super) predecessor: Mutex<Option<Predecessor>>,
+    /// Whether the process before this one ends its calls while this one serves.
+    pub(super) before: watch::Receiver<bool>,
     /// This process was to take over, and will not.
     pub(super) abandoned: Arc<Notify>,
     /// The process that had taken over is: nobody serves any more.
@@ -114,6 +122,7 @@ impl Signals {
     /// Drains. Whether nobody was in a hurry.
     async fn stop(&self, stops: &mut Stops) -> bool {
         let grace = self.grace();
+        let end = clock::now() + grace + LAST_ONES;
         notify::stopping();
         tracing::info!(grace_s = grace.as_secs(), "draining: no new connections, calls in flight may finish");
         let deliveries = async {
@@ -130,8 +139,29 @@ impl Signals {
         if let Some(cut) = cut.filter(|cut| *cut > 0) {
             tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
         }
+        let in_time = cut.is_some() && self.outlive(end, stops).await;
         tracing::info!(pid = std::process::id(), "stopped");
-        cut.is_some()
+        in_time
+    }
+
+    /// Waits for the end of the process before this one: whoever takes this one for the gateway may kill what is left when it
+    /// ends, or start another beside it. Whether nobody was in a hurry.
+    async fn outlive(&self, end: clock::Instant, stops: &mut Stops) -> bool {
+        let (mut before, pid) = (self.before.clone(), std::process::id());
+        if !*before.borrow() {
+            return true;
+        }
+        tracing::info!(pid, "nothing is left here: waiting for the calls in flight in the process before this one");
+        tokio::select! {
+            // Whoever cannot tell any more has ended itself.
+            ended = timeout(end.saturating_duration_since(clock::now()), before.wait_for(|before| !before)) => {
+                if ended.is_err() {
+                    tracing::warn!(pid, "the process before this one has not ended within the grace: it is left alone");
+                }
+                true
+            }
+            () = stops.come() => false,
+        }
     }
 
     async fn upgrade(&self, predecessor: &mut Predecessor, stops: &mut Stops) -> Upgrade {
