@@ -71,10 +71,14 @@ fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(64)
 }
 
-/// Whether a service manager wants to be told what the gateway does, so that it can be told who goes on.
+/// Whether a service manager wants to be told what the gateway does, so that it can be told who goes on. It hears this process
+/// only if it has started it itself, and nobody whose child inherits what that one was told: since version 248, systemd says
+/// whom it has started (`SYSTEMD_EXEC_PID`, systemd.exec(5)).
 #[expect(clippy::disallowed_methods, reason = "a service manager speaks through it, and no configuration repeats it")]
 fn is_watched() -> bool {
-    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+    let told = |name| std::env::var_os(name).filter(|word| !word.is_empty());
+    let is_started = told("SYSTEMD_EXEC_PID").is_none_or(|started| *started == *std::process::id().to_string());
+    told("NOTIFY_SOCKET").is_some() && is_started
 }
 
 /// Where this program lay when it was started: what lies there later is the next version. A link is not followed, because it
