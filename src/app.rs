@@ -32,7 +32,7 @@ use generation::Generation;
 pub(crate) use reload::Hangups;
 use reload::Reloader;
 use reload::{Files, Served};
-use signals::Signals;
+use signals::{Signals, Stops};
 use succession::{Beginning, Listening, Predecessor, Successor};
 pub(crate) use succession::{Inheritance, Upgrades};
 use upkeep::Upkeep;
@@ -131,6 +131,8 @@ impl Gateway {
         let looks = Looks { metrics: base.metrics.clone(), history: base.history.clone() };
         let (before, is_before) = watch::channel(false);
         let mut signals = Signals {
+            // Before anybody is told that it listens, who may stop it at once.
+            stops: Mutex::new(Stops::catch().ok()),
             drain: base.drain.clone(),
             callbacks: base.callbacks.clone(),
             deliveries: delivery.as_ref().map(Delivery::stop),

@@ -3,6 +3,7 @@
 //!
 //! SIGHUP is not for here: it never stops anything.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const LAST_ONES: Duration = Duration::from_secs(8);
 
 /// Waits for the signal that stops.
 pub(super) struct Signals {
+    /// `None`: none can be received.
+    pub(super) stops: Mutex<Option<Stops>>,
     pub(super) drain: Drain,
     pub(super) callbacks: Drain,
     pub(super) deliveries: Option<Stop>,
@@ -51,6 +54,17 @@ pub(super) struct Stops {
 }
 
 impl Stops {
+    /// Asks for them, so that one which comes before anybody waits is not lost.
+    ///
+    /// # Errors
+    /// The system gives no pipe.
+    pub(super) fn catch() -> io::Result<Self> {
+        // Whichever runtime runs later reads them; to ask, one has to be there.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let _inside = runtime.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     /// Ready when one of them has come.
     pub(super) async fn come(&mut self) {
         tokio::select! {
@@ -63,11 +77,10 @@ impl Stops {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let Some(mut stops) = self.stops.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             tracing::error!("signals cannot be received; stop the gateway with SIGKILL");
             return std::future::pending().await;
         };
-        let mut stops = Stops { terminate, interrupt };
         let mut predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         let next = loop {
             tokio::select! {
