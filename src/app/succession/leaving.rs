@@ -69,7 +69,7 @@ impl Predecessor {
             }
         }
         // Of one that has stopped nobody needs to know.
-        if !progress.is_alone.load(Ordering::Relaxed) {
+        if self.origin.is_watched && !progress.is_alone.load(Ordering::Relaxed) {
             progress.announced.store(true, Ordering::Release);
             notify::succeeded_by(to).await?;
         }

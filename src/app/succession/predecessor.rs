@@ -52,6 +52,8 @@ pub(in crate::app) struct Origin {
     pub(in crate::app) config: PathBuf,
     /// Whether whoever started this process goes on when it ends and the next one has taken over.
     pub(in crate::app) upgradable: bool,
+    /// Whether a service manager has to be told who goes on.
+    pub(in crate::app) is_watched: bool,
     /// Who asks for it.
     pub(in crate::app) upgrades: Upgrades,
 }
@@ -148,7 +150,9 @@ impl Predecessor {
                 .to_owned());
         }
         let asked = clock::now();
-        notify::is_reached().await?;
+        if self.origin.is_watched {
+            notify::is_reached().await?;
+        }
         // One after another: what this process takes over itself it has to have first.
         if let Some(inbox) = &self.inbox {
             inbox.tried().await;

@@ -68,6 +68,14 @@ fn where_nobody_hears_who_goes_on_nobody_is_started() {
 }
 
 #[test]
+fn an_empty_name_of_a_socket_is_none() {
+    let (platform, folder) = (platform(), Folder::new());
+    let setup = Setup { env: env(Path::new(""), ""), folder: Some(folder), ..Setup::default() };
+    let gateway = setup.start(&platform).ready();
+    assert_ne!(gateway.upgrade(), gateway.pid());
+}
+
+#[test]
 fn a_socket_that_was_meant_for_the_starter_of_the_gateway_is_none_of_its_own() {
     let (platform, folder) = (platform(), Folder::new());
     let socket = folder.path().join("notify");
