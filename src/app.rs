@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
+use tokio::sync::watch;
 
 use base::Base;
 use callbacks::Callbacks;
@@ -31,7 +32,7 @@ use generation::Generation;
 pub(crate) use reload::Hangups;
 use reload::Reloader;
 use reload::{Files, Served};
-use signals::Signals;
+use signals::{Signals, Stops};
 use succession::{Beginning, Listening, Predecessor, Successor};
 pub(crate) use succession::{Inheritance, Upgrades};
 use upkeep::Upkeep;
@@ -89,6 +90,8 @@ pub(crate) struct Origin {
     pub(crate) binary: PathBuf,
     /// Whether whoever started this process goes on when it ends and another one has taken over.
     pub(crate) upgradable: bool,
+    /// Whether a service manager has to be told who goes on.
+    pub(crate) is_watched: bool,
     /// Who asks for another configuration.
     pub(crate) hangups: Hangups,
     /// Who asks for another binary.
@@ -128,12 +131,16 @@ impl Gateway {
         let admin_listener = Listener::try_new("admin", place, admin.clone(), 1, base.drain.clone()).map_err(bound)?;
         let upkeep = Upkeep { outbound: outbound.clone() };
         let looks = Looks { metrics: base.metrics.clone(), history: base.history.clone() };
+        let (before, is_before) = watch::channel(false);
         let mut signals = Signals {
+            // Before anybody is told that it listens, who may stop it at once.
+            stops: Mutex::new(Stops::catch().ok()),
             drain: base.drain.clone(),
             callbacks: base.callbacks.clone(),
             deliveries: delivery.as_ref().map(Delivery::stop),
             outbound: outbound.clone(),
             predecessor: Mutex::default(),
+            before: is_before,
             abandoned: Arc::default(),
             lost: Arc::default(),
             metrics: base.metrics.clone(),
@@ -152,12 +159,13 @@ impl Gateway {
                 outbound: outbound.clone(),
                 metrics: base.metrics.clone(),
                 abandoned: signals.abandoned.clone(),
+                before,
                 addresses: None,
             }
         });
         let reloader = match origin {
             None => None,
-            Some(Origin { path, written, binary, upgradable, hangups, upgrades, .. }) => {
+            Some(Origin { path, written, binary, upgradable, is_watched, hangups, upgrades, .. }) => {
                 let sockets = [
                     ("outbound", config.outbound.listen, Some(listener.socket())),
                     ("admin", config.admin.listen, Some(admin_listener.socket())),
@@ -187,7 +195,7 @@ impl Gateway {
                 };
                 let served = Arc::new(Mutex::new(served));
                 signals.predecessor = Mutex::new(Some(Predecessor {
-                    origin: Beginning { binary, config: path.clone(), upgradable, upgrades },
+                    origin: Beginning { binary, config: path.clone(), upgradable, is_watched, upgrades },
                     listening,
                     arrivals,
                     served: served.clone(),

@@ -5,6 +5,8 @@ mod ends;
 mod load;
 mod many;
 mod refusals;
+mod stops;
+mod systemd;
 mod tls;
 mod told;
 
