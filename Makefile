@@ -21,7 +21,7 @@ help:
 	@echo "make test         format, lints, docs, sample configurations, every test"
 	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults, 20 upgrades, an overload of two minutes (minutes; as root also a full disk)"
 	@echo "make fuzz         every fuzz target for an hour (SECONDS_EACH=60: for a minute)"
-	@echo "make mutants      do the unit tests notice a changed line? (SHARD=k/n: a part; ROOMS=envelope: one room; hours)"
+	@echo "make mutants      do the unit tests notice a changed line? (ROOMS=limit: one room; SHARD=k/n: a part; python3)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
 	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
 	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"
@@ -108,14 +108,12 @@ SECONDS_EACH ?= 3600
 fuzz: setup setup-fuzz
 	tests/fuzz/run $(SECONDS_EACH)
 
-# See tests/mutants.md. Each room by its own unit tests.
+# See tests/mutants.md. Each room by its own unit tests, built without the rooms above it.
 SHARD ?= 0/1
 ROOMS ?= envelope token limit inbox
 mutants: setup
 	@$(MAKE) --no-print-directory cargo-tools CARGO_TOOLS=cargo-mutants@27.1.0
-	@status=0; for room in $(ROOMS); do \
-	  cargo mutants --shard $(SHARD) -f "src/$$room/**" -o target/mutants/$$room -- --lib $$room:: || status=$$?; \
-	done; exit $$status
+	@status=0; for room in $(ROOMS); do tests/mutants $$room --shard $(SHARD) || status=$$?; done; exit $$status
 
 # Whether a crate that we use is known to be unsafe. A database that cannot be reached is a failure, because then nothing
 # is known; `make test` only tells it (UNREACHABLE=told), because it runs without a network, too.
@@ -138,13 +136,13 @@ package: setup cargo-tools
 	@packaging/sbom
 	cargo deb --locked --no-build --strip --output target/debian/
 
-# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades; two minutes
-# of an overload by itself, with the exact bound.
+# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades, 10,000 idle
+# connections across one; and two minutes of an overload by itself, with the exact bound.
 test-crash: setup-test
 	cargo build --locked --bin airudder-gateway
 	CRASHES=200 cargo test --locked --test it durable:: -- --nocapture
 	CONSERVATION_CALLBACKS=100000 cargo test --locked --test it delivery::conservation -- --nocapture
-	UPGRADES=20 cargo test --locked --test it upgrade:: -- --nocapture
+	UPGRADES=20 IDLE_CONNECTIONS=10000 cargo test --locked --test it upgrade:: -- --nocapture
 	OVERLOAD_SECONDS=120 cargo test --locked --test it limiting::fairness -- --nocapture --test-threads=1
 
 bench: setup-test

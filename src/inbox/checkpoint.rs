@@ -70,3 +70,25 @@ pub(super) fn move_some(connection: &Connection) -> rusqlite::Result<u64> {
     };
     Ok(u64::try_from(pages).unwrap_or(0) * u64::from(schema::PAGE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_moved_is_told_in_bytes_of_log() {
+        let folder = std::env::temp_dir().join(format!("checkpoint-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("inbox.db");
+        let writer = schema::open(&path).expect("a database");
+        let reader = schema::open_to_checkpoint(&path).expect("the same");
+        writer.execute_batch("CREATE TABLE x (a); INSERT INTO x VALUES (zeroblob(1000000))").expect("written");
+        let log = std::fs::metadata(path.with_extension("db-wal")).expect("a log").len();
+        let told = move_some(&reader).expect("moved");
+        assert!(1_000_000 < told && told <= log, "{told} of {log}");
+        let database = std::fs::metadata(&path).expect("a database").len();
+        assert!(database > 1_000_000, "it is in the database: {database}");
+        drop((writer, reader));
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+}

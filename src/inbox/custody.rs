@@ -115,3 +115,28 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_take_over_it_is_tried_a_few_times_before_those_who_wait_are_told() {
+        let keeper = Keeper::new(Custody::Elsewhere);
+        let now = |keeper: &Keeper| {
+            (*keeper.0.borrow(), keeper.is_elsewhere(), [false, true].map(|due| keeper.lets_try(due)))
+        };
+        assert_eq!(now(&keeper), (Custody::Elsewhere, true, [false, false]));
+        keeper.0.send_replace(Custody::Given);
+        assert_eq!(now(&keeper), (Custody::Given, false, [true, true]), "at once");
+        for tries in 1..=MOST_TRIES {
+            keeper.tried(false);
+            assert_eq!(now(&keeper), (Custody::Contested(tries), false, [false, true]));
+        }
+        keeper.tried(false);
+        assert_eq!(now(&keeper), (Custody::Here, false, [false, true]), "{MOST_TRIES} tries are enough");
+        keeper.0.send_replace(Custody::Contested(1));
+        keeper.tried(true);
+        assert_eq!(*keeper.0.borrow(), Custody::Here);
+    }
+}

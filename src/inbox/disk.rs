@@ -22,3 +22,21 @@ pub(super) fn show(path: &Path, callbacks: &Callbacks) {
     callbacks.disk_available.set(i64::try_from(available).unwrap_or(i64::MAX));
     callbacks.disk_size.set(i64::try_from(size).unwrap_or(i64::MAX));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn the_room_of_the_file_system_is_shown_and_what_cannot_be_asked_is_nothing() {
+        let metrics = Metrics::try_new().expect("series");
+        let shown = |path: &str| {
+            show(Path::new(path), &metrics.callbacks);
+            (metrics.callbacks.disk_available.get(), metrics.callbacks.disk_size.get())
+        };
+        let (available, size) = shown("/inbox.db");
+        assert!(0 < size && (0..=size).contains(&available), "{available} of {size}");
+        assert_eq!(shown("/nowhere/at/all/inbox.db"), (0, 0));
+    }
+}

@@ -151,3 +151,19 @@ pub struct Batch {
     /// Go on after this one; `None` when there is nothing left.
     pub next: Option<EntryId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_found_by_its_word_and_by_its_row() {
+        for state in State::ALL {
+            assert_eq!(State::find(state.as_str()), Some(state));
+            let (first, last) = state.rows();
+            let read = |row| if row < 0 { State::Quarantined } else { State::of_row(row) };
+            assert!((first..=last).all(|row| read(row) == state), "{state:?}");
+        }
+        assert_eq!(State::find("Waiting"), None);
+    }
+}

@@ -60,3 +60,38 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     file.take(LENGTH as u64).read_to_end(&mut header)?;
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::obstacle::Nature;
+
+    fn header(application: i32, version: i32) -> Vec<u8> {
+        let mut header = vec![0; LENGTH];
+        header[..MAGIC.len()].copy_from_slice(MAGIC);
+        header[APPLICATION..APPLICATION + 4].copy_from_slice(&application.to_be_bytes());
+        header[USER_VERSION..USER_VERSION + 4].copy_from_slice(&version.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn a_file_is_ours_by_its_first_bytes_or_refused_with_the_reason() {
+        let latest = i32::try_from(MIGRATIONS.len()).expect("few");
+        for ours in [Vec::new(), header(0, 0), header(APPLICATION_ID, 1), header(APPLICATION_ID, latest)] {
+            assert!(judge(&ours, true).is_ok(), "{ours:?}");
+        }
+        for (other, said) in [
+            (header(APPLICATION_ID, latest + 1), "version"),
+            (header(APPLICATION_ID, -1), "version"),
+            (header(APPLICATION_ID ^ 1, 1), "not a database of the gateway"),
+            (header(0, 1), "not a database of the gateway"),
+            (header(APPLICATION_ID, 1)[1..].to_vec(), "not a database"),
+            (header(APPLICATION_ID, 1)[..LENGTH - 1].to_vec(), "not a database"),
+            ([&header(APPLICATION_ID, 1)[1..], b"longer"].concat(), "not a database"),
+        ] {
+            let refused = judge(&other, false).expect_err("refused");
+            assert!(refused.sentence.contains(said), "{}", refused.sentence);
+            assert!(matches!(refused.nature, Nature::Mistake));
+        }
+    }
+}

@@ -54,3 +54,22 @@ impl Health {
         self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_what_is_found_and_a_sentence_is_news_once() {
+        let health = Health::default();
+        let states =
+            [Unavailable::Full, Unavailable::Busy, Unavailable::Failed, Unavailable::Closed, Unavailable::Elsewhere];
+        for state in states.map(Err).into_iter().chain([Ok(())]) {
+            health.set(state);
+            assert_eq!(health.check(), state);
+        }
+        let news = [Some("one"), Some("one"), Some("two"), None, None, Some("two")].map(|told| health.explain(told));
+        assert_eq!(news, [true, false, true, true, false, true]);
+        assert_eq!(health.sentence().as_deref(), Some("two"));
+    }
+}

@@ -115,3 +115,34 @@ fn open_again(found: &Found, shared: &Shared) -> Result<Store, Obstacle> {
     found.place.check().map_err(|Displaced| Obstacle::trouble(Place::SENTENCE))?;
     Ok(recovery::take_over(schema::open(&shared.path)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_does_not_open_is_tried_ever_more_seldom_until_it_works() {
+        let path = std::path::PathBuf::from("nowhere/inbox.db");
+        let key = config::InboxKey::File(path.clone());
+        let rules = config::Inbox {
+            path,
+            retain: Duration::ZERO,
+            keep_answers: Duration::ZERO,
+            max_bytes: 0,
+            ledger: Duration::ZERO,
+            ledger_max_bytes: 0,
+            key,
+            old_keys: Vec::new(),
+        };
+        let mut home = Home::new(Opening { rules, receivers: Vec::new() });
+        assert_eq!(home.try_at(), clock::now());
+        let waits = |home: &mut Home| {
+            home.put_off();
+            (home.try_at() - clock::now()).as_millis()
+        };
+        assert_eq!([(); 7].map(|()| waits(&mut home)), [100, 200, 400, 800, 1600, 2000, 2000]);
+        home.worked();
+        assert_eq!([(); 2].map(|()| waits(&mut home)), [100, 200]);
+    }
+}

@@ -162,6 +162,10 @@ mod tests {
         ] {
             assert_eq!(wrong.parse::<EntryId>(), Err(NotAnEntryId), "{wrong}");
         }
+        assert_eq!(format!("{id:?} {marked:?}"), "cb_000003000000004d cb_000003000000004d_000000ab");
+        assert!(NotAnEntryId.to_string().contains("cb_"));
+        let other = EntryId::try_new(3, 78).expect("it fits");
+        assert!(id != other && id < other && id == marked);
         assert!(EntryId::try_new(1 << 23, 0).is_none() && EntryId::try_new(0, 1 << COUNTER_BITS).is_none());
     }
 }

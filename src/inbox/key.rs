@@ -119,3 +119,63 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
 pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::obstacle::Nature;
+
+    /// A folder of its own, removed at the end.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("made");
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_key_file_holds_32_bytes_or_is_refused_with_what_to_do() {
+        let folder = Folder::new("inbox-key-look");
+        let path = folder.0.join("inbox.key");
+        let key = InboxKey::File(path.clone());
+        assert!(look(&key, false).is_ok_and(|found| found.is_none()), "it is to be made");
+        for (text, fits) in
+            [("x".repeat(LEAST - 1), false), ("x".repeat(LEAST), true), (format!(" {}\n", "x".repeat(LEAST + 1)), true)]
+        {
+            fs::write(&path, &text).expect("written");
+            match look(&key, true) {
+                Ok(found) => assert!(fits && found.expect("a key").expose() == text.trim().as_bytes()),
+                Err(refused) => assert!(!fits && refused.sentence.contains("restore it from a backup")),
+            }
+        }
+        fs::remove_file(&path).expect("removed");
+        // What cannot be read is not taken for missing: a new key would be made in its place.
+        fs::create_dir(&path).expect("made");
+        let refused = look(&key, false).map(drop).expect_err("refused");
+        assert!(matches!(refused.nature, Nature::Trouble(_)) && refused.sentence.contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_key_that_is_made_is_random_in_every_digit_and_read_back() {
+        let folder = Folder::new("inbox-key-made");
+        let key = InboxKey::File(folder.0.join("inbox.key"));
+        let made = find(&key, false).expect("made");
+        assert_eq!(find(&key, true).expect("read").expose(), made.expose());
+        let digits = made.expose();
+        assert!(digits.len() == 2 * LEAST && digits.iter().all(u8::is_ascii_hexdigit));
+        // Of 32 random digits fewer than six different ones come once in a thousand million years of starts.
+        for first in [0, 1] {
+            let different: std::collections::HashSet<_> = digits.iter().skip(first).step_by(2).collect();
+            assert!(different.len() > 5, "{different:?}");
+        }
+    }
+}

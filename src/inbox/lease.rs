@@ -244,3 +244,93 @@ impl Drop for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn other_receivers_are_known_and_what_is_held_of_a_former_one_is_not_given_away_twice() {
+        let desk = Desk::new(&names(&["books", "crm"]));
+        let known = |desk: &Desk| ["books", "crm", "new"].map(|name| desk.knows(name));
+        assert_eq!((known(&desk), desk.configured()), ([true, true, false], names(&["books", "crm"])));
+        let id = EntryId::try_new(1, 1).expect("it fits");
+        let Taken::Leased(hold) = desk.counter("crm").take(id, 1) else { panic!("nobody has it") };
+        let asking = desk.counter("books");
+        desk.counter("new").ask();
+        assert_eq!(desk.reconfigure(names(&["new", "more"])), names(&["new", "more"]), "these are new");
+        assert_eq!((known(&desk), desk.configured()), ([false, false, true], names(&["new", "more"])));
+        assert!(desk.counter("crm").holds(id), "it is leased");
+        assert!(Arc::ptr_eq(&asking, &desk.counter("books")), "somebody is about to lease");
+        assert!(!desk.counter("new").lock().maybe, "what is known of a receiver that stays is kept");
+        drop((hold, asking));
+        assert_eq!(desk.reconfigure(names(&["more", "books"])), names(&["books"]));
+        let receivers = desk.receivers.lock().expect("no panic");
+        assert!(receivers.counters.is_empty() || !receivers.counters.contains_key("crm"), "nobody needs it");
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_away_for_receivers_that_are_asked_for_later_too() {
+        let desk = Desk::new(&names(&["books"]));
+        desk.counter("books").ask();
+        desk.close();
+        assert!(desk.counter("books").lock().closed && desk.counter("crm").lock().closed);
+        desk.reopen();
+        for name in ["books", "crm", "new"] {
+            let counter = desk.counter(name);
+            let due = counter.lock();
+            assert!(!due.closed && due.maybe, "{name}: it may hold anything");
+        }
+    }
+
+    #[test]
+    fn the_next_due_time_is_the_earliest_of_all_that_were_told() {
+        let desk = Desk::new(&names(&["books"]));
+        let counter = desk.counter("books");
+        counter.ask();
+        counter.ready_at(300);
+        counter.ready_at(100);
+        counter.ready_at(200);
+        assert_eq!(counter.lock().next_ms, Some(100));
+        let known = || {
+            let due = counter.lock();
+            (due.next_ms, due.maybe)
+        };
+        counter.answered(false, Some(50));
+        assert_eq!(known(), (Some(50), false));
+        counter.answered(true, None);
+        assert_eq!(known(), (Some(50), true));
+        counter.ask();
+        assert_eq!(known(), (None, false));
+    }
+
+    #[test]
+    fn bytes_are_leased_up_to_their_bound_and_whoever_gives_some_back_says_so() {
+        let desk = Desk::new(&names(&["books"]));
+        let counter = desk.counter("books");
+        let id = |number| EntryId::try_new(1, number).expect("it fits");
+        let take = |number, bytes| match counter.take(id(number), bytes) {
+            Taken::Leased(hold) => Some(hold),
+            Taken::Held | Taken::NoRoom => None,
+        };
+        let first = take(1, MOST_BYTES - 10).expect("room");
+        assert!(matches!(counter.take(id(1), 1), Taken::Held));
+        let second = take(2, 10).expect("exactly as much as there is room for");
+        counter.ask();
+        first.settle();
+        drop(first);
+        assert!(!counter.lock().maybe, "nobody waits for room, and nothing is due again");
+        let third = take(3, MOST_BYTES - 10).expect("room");
+        assert!(take(4, 1).is_none());
+        second.settle();
+        drop(second);
+        assert!(counter.lock().maybe, "one waits for room");
+        drop(third);
+        assert_eq!(counter.leased(), 0);
+        assert!(take(5, 2 * MOST_BYTES).is_some(), "a larger one goes alone");
+    }
+}

@@ -68,3 +68,47 @@ impl Marks {
         MOST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Tag = [1; 16];
+    const TWO: Tag = [2; 16];
+
+    #[test]
+    fn a_body_is_a_repeat_for_ten_minutes_after_it_came_last() {
+        let mut marks = Marks::default();
+        marks.insert(ONE, 1_000);
+        assert!(marks.contains(&ONE, 1_000 + WINDOW_MS - 1) && !marks.contains(&TWO, 1_000));
+        assert!(!marks.contains(&ONE, 1_000 + WINDOW_MS));
+        marks.insert(ONE, 5_000);
+        marks.insert(TWO, 6_000);
+        marks.keep(1_000 + WINDOW_MS);
+        assert_eq!(
+            (marks.newest.len(), marks.arrivals.len()),
+            (2, 2),
+            "the first arrival is forgotten, the body is not"
+        );
+        assert!(marks.contains(&ONE, 5_000 + WINDOW_MS - 1));
+        marks.keep(5_000 + WINDOW_MS);
+        assert_eq!((marks.newest.len(), marks.arrivals.len()), (1, 1));
+        marks.keep(6_000 + WINDOW_MS);
+        assert!(marks.newest.is_empty() && marks.arrivals.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_committed_is_as_if_it_had_not_come() {
+        let mut marks = Marks::default();
+        marks.insert(ONE, 1_000);
+        marks.keep(1_000);
+        marks.insert(ONE, 2_000);
+        marks.insert(TWO, 3_000);
+        marks.insert(TWO, 4_000);
+        marks.undo();
+        assert_eq!(marks.newest, HashMap::from([(ONE, 1_000)]));
+        assert_eq!(marks.arrivals, [(1_000, ONE)]);
+        marks.undo();
+        assert!(marks.contains(&ONE, 1_000), "what was committed stays");
+    }
+}

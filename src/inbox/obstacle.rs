@@ -120,3 +120,44 @@ impl From<rusqlite::Error> for Obstacle {
         Refused::from(error).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn each_code_of_sqlite_becomes_a_sentence_that_says_what_to_do() {
+        for (code, why, said) in [
+            (ffi::SQLITE_NOTADB, Unavailable::Failed, "is corrupt"),
+            (ffi::SQLITE_CORRUPT, Unavailable::Failed, "is corrupt"),
+            (ffi::SQLITE_BUSY, Unavailable::Failed, "locked by another program"),
+            (ffi::SQLITE_LOCKED, Unavailable::Failed, "locked by another program"),
+            (ffi::SQLITE_CANTOPEN, Unavailable::Failed, "let the gateway write it"),
+            (ffi::SQLITE_READONLY, Unavailable::Failed, "let the gateway write it"),
+            (ffi::SQLITE_PERM, Unavailable::Failed, "let the gateway write it"),
+            (ffi::SQLITE_FULL, Unavailable::Full, "free space"),
+            (ffi::SQLITE_IOERR, Unavailable::Failed, "(code 10 of SQLite)"),
+        ] {
+            let obstacle = Obstacle::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert!(obstacle.sentence.contains(said), "{code}: {}", obstacle.sentence);
+            assert_eq!((obstacle.nature, obstacle.unavailable()), (Nature::Trouble(why), why), "{code}: it may pass");
+        }
+    }
+
+    #[test]
+    fn a_disk_without_space_is_told_from_a_file_that_cannot_be_used() {
+        let of = |kind: io::ErrorKind| Obstacle::of_files(&kind.into(), "as it was said".to_owned());
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert_eq!(of(full).unavailable(), Unavailable::Full);
+        }
+        let other = of(io::ErrorKind::PermissionDenied);
+        assert_eq!((other.unavailable(), other.sentence.as_str()), (Unavailable::Failed, "as it was said"));
+        assert_eq!(Obstacle::elsewhere().unavailable(), Unavailable::Elsewhere);
+        assert_eq!(Obstacle::mistake("so").nature, Nature::Mistake);
+        assert_eq!(Obstacle::mistake("so").unavailable(), Unavailable::Failed);
+        assert_eq!(Obstacle::no_database(true).nature, Nature::Trouble(Unavailable::Failed), "damage may be mended");
+        assert_eq!(Obstacle::no_database(false).nature, Nature::Mistake);
+    }
+}

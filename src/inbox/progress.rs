@@ -66,3 +66,35 @@ impl Progress {
         !log.ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_moved_when_a_bite_was_written_and_each_byte_counts_once() {
+        let progress = Progress::default();
+        progress.wrote(BITE / 2);
+        progress.wrote(BITE / 2);
+        assert!(progress.wait());
+        progress.wrote(BITE - 1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| progress.wait());
+            progress.wrote(1);
+            assert!(waiting.join().is_ok_and(|goes_on| goes_on));
+        });
+        progress.wrote(BITE - 1);
+        progress.end();
+        assert!(!progress.wait() && progress.lock().ended, "it ends with less than a bite");
+    }
+
+    #[test]
+    fn what_one_tells_the_other_is_told_once() {
+        let progress = Progress::default();
+        assert!(!progress.wants_the_rest_moved() && !progress.has_failed());
+        progress.rest.store(true, Ordering::Release);
+        assert!(progress.wants_the_rest_moved() && !progress.wants_the_rest_moved() && !progress.has_failed());
+        progress.failed.store(true, Ordering::Release);
+        assert!(progress.has_failed() && !progress.has_failed() && !progress.wants_the_rest_moved());
+    }
+}

@@ -234,3 +234,109 @@ impl Queue {
         self.filled.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    type Answered = oneshot::Receiver<Result<Appended, Unavailable>>;
+
+    fn append(bytes: usize) -> (Job, Answered) {
+        let (answer, answered) = oneshot::channel();
+        let append = Append {
+            id: EntryId::try_new(1, 1).expect("it fits"),
+            parent: None,
+            source: "calls".into(),
+            receivers: Vec::new(),
+            kind: 0,
+            received_ms: 0,
+            bytes,
+            natural: false,
+            digest: Tag::default(),
+            chain: None,
+            tags: Vec::new(),
+            sealed: vec![0; bytes],
+        };
+        (Job::Append(Box::new(append), answer), answered)
+    }
+
+    fn push(queue: &Queue, bytes: usize) -> Result<Answered, Unavailable> {
+        let (job, mut answered) = append(bytes);
+        match queue.push(job) {
+            Ok(()) => Ok(answered),
+            Err(why) => {
+                assert_eq!(answered.try_recv(), Ok(Err(why)), "who waits is told the same");
+                Err(why)
+            }
+        }
+    }
+
+    /// How many jobs the next batch has; `None`: there is none any more.
+    fn taken(queue: &Queue) -> Option<usize> {
+        match queue.take(Duration::ZERO) {
+            Next::Write(batch) => Some(batch.len()),
+            Next::End => None,
+        }
+    }
+
+    #[test]
+    fn what_grows_finds_no_room_behind_too_many_and_what_makes_room_always_does() {
+        let queue = Queue::default();
+        let waiting: Vec<_> = (0..MOST_JOBS).map(|_| push(&queue, 0).expect("room")).collect();
+        assert_eq!(push(&queue, 0).err(), Some(Unavailable::Busy));
+        assert_eq!(queue.push(Job::Receivers(Vec::new())), Ok(()));
+        assert_eq!(taken(&queue), Some(BATCH_JOBS));
+        assert!(push(&queue, 0).is_ok());
+        drop(waiting);
+    }
+
+    #[test]
+    fn the_bytes_that_wait_are_bounded_and_given_back_as_they_are_taken() {
+        let queue = Queue::default();
+        let quarter = MOST_BYTES / 4;
+        let mut waiting: Vec<_> = (0..4).map(|_| push(&queue, quarter).expect("room")).collect();
+        assert_eq!(push(&queue, 0).err(), Some(Unavailable::Busy));
+        assert_eq!(taken(&queue), Some(1), "one that is larger than a batch goes alone");
+        waiting.push(push(&queue, quarter).expect("room again"));
+        assert_eq!(push(&queue, 0).err(), Some(Unavailable::Busy));
+        assert_eq!([(); 5].map(|()| taken(&queue)), [Some(1), Some(1), Some(1), Some(1), Some(0)]);
+        assert_eq!(queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_one_sync_is_worth() {
+        let queue = Queue::default();
+        let half = BATCH_BYTES / 2;
+        let sizes = [half, half, 1, half, half, half];
+        let waiting = sizes.map(|bytes| push(&queue, bytes).expect("room"));
+        assert_eq!([(); 4].map(|()| taken(&queue)), [Some(2), Some(2), Some(2), Some(0)]);
+        drop(waiting);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_what_it_has_and_takes_nothing() {
+        let queue = Queue::default();
+        let mut first = push(&queue, 1).expect("room");
+        queue.close();
+        assert!(queue.is_closed());
+        assert_eq!(push(&queue, 1).err(), Some(Unavailable::Closed));
+        assert_eq!((taken(&queue), taken(&queue)), (Some(1), None));
+        assert!(first.try_recv().is_err(), "whoever took it answers");
+        let queue = Queue::default();
+        let mut first = push(&queue, 1).expect("room");
+        queue.abandon();
+        assert_eq!((first.try_recv(), taken(&queue), queue.lock().bytes), (Ok(Err(Unavailable::Closed)), None, 0));
+    }
+
+    #[test]
+    fn whoever_takes_is_woken_without_a_job_once() {
+        let queue = Queue::default();
+        assert!(!queue.is_closed());
+        queue.wake();
+        // It would wait for an hour else.
+        assert!(matches!(queue.take(Duration::from_secs(3600)), Next::Write(batch) if batch.is_empty()));
+        assert!(!queue.lock().woken);
+    }
+}

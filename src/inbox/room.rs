@@ -79,3 +79,56 @@ impl Room {
         self.used + self.promised + self.max / 128 > self.max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_and_what_is_promised_never_pass_the_bound_together() {
+        let mut room = Room::new(10_000);
+        room.look(4_000);
+        assert!(room.promise(2_000));
+        assert!(!room.take(4_000 - BESIDE as usize + 1), "a byte too much");
+        assert!(room.take(4_000 - BESIDE as usize), "exactly what is left");
+        assert!(!room.promise(1) && !room.take(0));
+        room.look_at_promises(0);
+        assert!(!room.promise(2_001) && room.promise(1_500) && room.promise(500));
+        // What was promised is given in any case.
+        room.redeem(100);
+        assert_eq!(room.used, 8_000 + 100 + BESIDE);
+        room.look(0);
+        room.look_at_promises(0);
+        assert!(room.take(10_000 - BESIDE as usize));
+    }
+
+    #[test]
+    fn what_a_commit_writes_is_counted_once() {
+        let mut room = Room::new(1 << 20);
+        let empty = room.written();
+        assert!(empty > 0, "also an empty one writes pages");
+        assert!(room.take(1_000));
+        room.redeem(500);
+        assert_eq!(room.written() - empty, 2 * (1_500 + 2 * BESIDE));
+        assert_eq!(room.written(), empty);
+        assert!(!room.take(2 << 20));
+        assert_eq!(room.written(), empty, "what did not fit was not written");
+    }
+
+    #[test]
+    fn room_is_short_a_little_before_it_is_full_and_that_is_news_once() {
+        let mut room = Room::new(12_800);
+        let mut seen = |used, promised| {
+            room.look(used);
+            room.look_at_promises(promised);
+            (room.is_short(), room.is_full(), room.became_short())
+        };
+        assert_eq!(seen(0, 0), (false, false, false));
+        assert_eq!(seen(12_400, 0), (false, false, false));
+        assert_eq!(seen(12_300, 101), (true, false, true));
+        assert_eq!(seen(12_700, 0), (true, false, false));
+        assert_eq!(seen(12_600, 101), (true, true, false));
+        assert_eq!(seen(100, 0), (false, false, false));
+        assert_eq!(seen(12_401, 0), (true, false, true), "it is news again");
+    }
+}

@@ -168,6 +168,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_patience_is_for_the_same_memory() {
+        let (budget, in_use) = budget(10);
+        let held = budget.admit_unlimited(10 * UNIT).await.expect("room");
+        let (patient, began) = (budget.waiting(Duration::from_secs(60)), crate::clock::now());
+        assert_eq!(patient.admit_unlimited(UNIT).await.err(), Some(NoRoom));
+        assert_eq!((crate::clock::now() - began).as_secs(), 60);
+        drop(held);
+        assert!(patient.admit_unlimited(10 * UNIT).await.is_ok());
+        assert_eq!(in_use.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_has_grown_gives_everything_back() {
         let (budget, in_use) = budget(10);
         let mut body = budget.admit_unlimited(2 * UNIT).await.expect("room");

@@ -128,4 +128,11 @@ mod tests {
         assert_eq!(two.1, "\"program\";r=12;t=1, \"account\";r=0;t=3");
         (0..9).for_each(|_| met.add(&account, 0, Duration::ZERO));
     }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_that_are_enough_and_not_one_more() {
+        for (millis, expected) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (2_000, 2), (2_999, 3)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), expected, "{millis}");
+        }
+    }
 }

@@ -321,6 +321,9 @@ mod tests {
     use super::*;
     use crate::config::{Frequency, Quota};
 
+    mod calls;
+    mod handover;
+
     fn programs(names: &[&str]) -> Vec<config::Program> {
         let quota = Some(Quota { rate: Frequency { calls: 1, per: Duration::from_secs(3600) }, burst: 2 });
         let program = |name: &&str| config::Program {

@@ -84,3 +84,15 @@ impl AccountLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_counted_as_what_is_still_to_go_out() {
+        let level = Level { within: 1.5, beyond: 2.0 };
+        assert_eq!(level.and(3), Level { within: 1.5, beyond: 5.0 });
+        assert_eq!(level.and(0), level);
+    }
+}

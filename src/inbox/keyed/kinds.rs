@@ -230,5 +230,6 @@ mod tests {
         for wrong in ["", "key_", "key_4d", "cb_000003000000004d", "key_000003000000004D", "key_ffffffffffffffff"] {
             assert_eq!(wrong.parse::<KeyId>(), Err(NotAKeyId), "{wrong}");
         }
+        assert!(NotAKeyId.to_string().contains("key_"));
     }
 }

@@ -129,9 +129,12 @@ async fn a_bug_in_the_writer_costs_what_was_at_hand_and_needs_no_restart() {
     let inbox = folder.open();
     store(&inbox, callback("one")).await;
     let held = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
-    // In the middle of a commit: what it has begun is undone.
+    // In the middle of a commit: what it has begun is undone. Until its file has its name again it is not opened again, so
+    // that this test sees it closed however late it looks.
     damage(&inbox, |connection| {
         connection.execute_batch("DELETE FROM delivery").expect("begun");
+        let path = connection.path().expect("a path");
+        std::fs::rename(path, format!("{path}.away")).expect("renamed");
         panic!("a bug")
     });
     while inbox.check().is_ok() {
@@ -141,6 +144,8 @@ async fn a_bug_in_the_writer_costs_what_was_at_hand_and_needs_no_restart() {
     assert_eq!(inbox.0.shared.metrics.callbacks.inbox_up.get(), 0);
     assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
     assert_eq!(inbox.settle(&held, Settlement::Delivered).await, Err(Unavailable::Failed));
+    let away = folder.rules.path.with_extension("db.away");
+    std::fs::rename(away, &folder.rules.path).expect("renamed");
     append_until_taken(&inbox, "two").await;
     assert_eq!((inbox.check(), inbox.0.shared.metrics.callbacks.inbox_up.get()), (Ok(()), 1));
     assert_eq!(bodies(&inbox, "books").await, ["two"], "the lease is kept");

@@ -167,3 +167,60 @@ async fn remembered_answers_make_room_and_their_keys_stay_used() {
     assert!(dropped >= 14 && kept >= 20, "no more than is needed: {dropped} and {kept}");
     assert_eq!(inbox.check(), Ok(()));
 }
+
+#[tokio::test]
+async fn a_call_is_begun_only_where_its_answer_will_find_room() {
+    let mut folder = Folder::new("keyed-promise");
+    folder.rules.max_bytes = 4 << 20;
+    let inbox = folder.open();
+    let most = folder.rules.max_bytes / crate::inbox::keyed::ROOM;
+    let mut claimed = Vec::new();
+    let refused = loop {
+        match inbox.claim(&key(&inbox, &claimed.len().to_string()), b"body").await {
+            Ok(id) => claimed.push(id),
+            Err(why) => break why,
+        }
+        assert!(claimed.len() as u64 <= most, "more is promised than there is");
+    };
+    assert_eq!((refused, claimed.is_empty()), (Unavailable::Full, false));
+    let long: &'static str = "x".repeat(200_000).leak();
+    for (number, id) in claimed.iter().enumerate() {
+        inbox.end(*id, &answered(long)).await.expect("ended");
+        assert!(inbox.remembered(*id).await.expect("read").is_some(), "{number}: room was promised");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_under_way_when_the_last_call_has_left_its_key_and_its_end_is_kept() {
+    let folder = Folder::new("keyed-idle");
+    let inbox = folder.open();
+    assert!(inbox.is_without_keys_under_way());
+    let entrance = inbox.entrance(&key(&inbox, "k"));
+    assert!(!inbox.is_without_keys_under_way(), "it stands at the entrance");
+    let flight = entrance.enter().await;
+    let id = claim(&inbox, "k").await;
+    inbox.end_later(Some(flight), id, End::NotKept { status: 200 });
+    assert!(!inbox.is_without_keys_under_way(), "its end is still to be kept");
+    // Whoever comes next finds it kept.
+    drop(inbox.entrance(&key(&inbox, "k")).enter().await);
+    assert_eq!(state(&inbox, "k").await, Some(KeyState::NotKept));
+    while !inbox.is_without_keys_under_way() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_the_disk_refused_is_taken_back_when_it_works() {
+    let folder = Folder::new("keyed-refused");
+    let inbox = folder.open();
+    inbox
+        .0
+        .shared
+        .queue
+        .push(Job::Break(|connection| connection.pragma_update(None, "query_only", true).expect("set")))
+        .expect("queued");
+    assert_eq!(inbox.claim(&key(&inbox, "k"), b"body").await, Err(Unavailable::Failed));
+    assert!(!inbox.is_without_keys_under_way(), "it may surface when the database is opened again");
+    inbox.close();
+    assert_eq!(inbox.claim(&key(&inbox, "l"), b"body").await, Err(Unavailable::Closed));
+}

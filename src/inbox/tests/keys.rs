@@ -26,6 +26,20 @@ async fn a_database_opens_with_its_key_and_with_no_other() {
 }
 
 #[tokio::test]
+async fn rules_are_looked_at_without_making_or_changing_anything() {
+    let mut folder = Folder::new("rules").with_key(ONE, &[]);
+    assert!(Inbox::check_rules(&folder.rules).is_ok() && !folder.path.exists(), "there is nothing yet");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    assert!(Inbox::check_rules(&folder.rules).is_ok(), "also while a gateway uses it");
+    folder.give_keys(TWO, &[]);
+    assert!(Inbox::check_rules(&folder.rules).is_err_and(|why| why.to_string().contains("old_keys")));
+    folder.give_keys(TWO, &[ONE]);
+    assert!(Inbox::check_rules(&folder.rules).is_ok());
+    assert_eq!(bodies(&inbox, "books").await, ["one"]);
+}
+
+#[tokio::test]
 async fn a_key_file_is_made_once_and_never_beside_a_database() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new("key-file");

@@ -137,3 +137,19 @@ async fn an_inbox_that_another_process_has_is_up_until_that_takes_too_long() {
     inbox.tell_overdue();
     assert_eq!((inbox.check(), up()), (Ok(()), 1), "it has come");
 }
+
+#[tokio::test]
+async fn whoever_comes_early_waits_until_it_was_tried_and_no_longer_than_he_can() {
+    let folder = Folder::new("early");
+    folder.open().close();
+    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+    let inbox = Inbox::succeed(&folder.rules, &["books".to_owned()], metrics).expect("an inbox");
+    inbox.tried_within(Duration::ZERO).await;
+    let patient = inbox.tried_within(Duration::from_secs(3600));
+    tokio::pin!(patient);
+    assert!(futures_now(patient.as_mut()).await.is_none(), "the process before has it");
+    inbox.take_over();
+    patient.await;
+    assert_eq!(inbox.check(), Ok(()));
+    inbox.tried_within(Duration::from_secs(3600)).await;
+}

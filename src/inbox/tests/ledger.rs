@@ -95,6 +95,34 @@ async fn a_request_and_its_callbacks_are_found_by_any_id_of_theirs() {
 }
 
 #[tokio::test]
+async fn an_answer_is_from_memory_where_its_key_was_shown_and_the_platform_not_asked() {
+    let folder = Folder::new("ledger-memory");
+    let inbox = folder.open();
+    let unasked = || {
+        let mut phases = [Duration::from_micros(7); 7];
+        phases[4] = Duration::ZERO;
+        Call { phases, ..call(1, "task-1", Some("key-1")) }
+    };
+    for (number, (call, expected)) in [
+        (unasked(), true),
+        (Call { outcome: "client_gone", ..unasked() }, true),
+        (Call { key: None, ..unasked() }, false),
+        (Call { sent: "unknown", ..unasked() }, false),
+        (Call { outcome: "timed_out", ..unasked() }, false),
+        (Call { outcome: "client_gone", status: 0, ..unasked() }, false),
+        (call(1, "task-1", Some("key-1")), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = format!("{number:032x}");
+        inbox.note(Call { request: request.clone(), ..call });
+        until_noted(&inbox, number as u64 + 1).await;
+        assert_eq!(trace(&inbox, &request).await.calls[0].is_from_memory(), expected, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_noted_before_the_end_is_written() {
     let folder = Folder::new("ledger-end");
     let inbox = folder.open();

@@ -133,3 +133,69 @@ async fn what_waits_for_a_receiver_that_is_gone_is_told_at_the_start() {
     assert_eq!(unclaimed(&["books"]), [("crm".into(), 2)]);
     assert!(unclaimed(&["books", "crm"]).is_empty(), "nothing waits for the former one");
 }
+
+#[tokio::test]
+async fn without_a_state_only_the_dead_go_again_and_what_waits_when_it_is_asked_for() {
+    let folder = Folder::new("redrive-state");
+    let inbox = folder.open();
+    for (body, settlement) in [
+        ("delivered", Settlement::Delivered),
+        ("waiting", Settlement::Retry { wait: Duration::from_secs(3600), outcome: "refused" }),
+        ("dead", Settlement::Bury { reason: "gone" }),
+    ] {
+        store(&inbox, callback(body)).await;
+        settle_next(&inbox, "books", settlement).await;
+    }
+    let pace = Pace { per_second: 1000 };
+    let waiting = Filter { state: Some(State::Waiting), ..Filter::default() };
+    for (filter, expected) in [(Filter::default(), vec!["dead"]), (waiting, vec!["waiting"])] {
+        let redriven = inbox.redrive(filter, None, 100, pace, false).await.expect("redriven");
+        assert_eq!(redriven.matched, 1);
+        assert_eq!(bodies(&inbox, "books").await, expected);
+        settle_next(&inbox, "books", Settlement::Delivered).await;
+    }
+}
+
+#[tokio::test]
+async fn a_purge_in_steps_says_where_the_next_one_begins() {
+    let folder = Folder::new("purge-steps");
+    let inbox = folder.open();
+    let mut ids = Vec::new();
+    for body in ["one", "two", "three"] {
+        ids.push(store(&inbox, callback(body)).await);
+        settle_next(&inbox, "books", Settlement::Delivered).await;
+    }
+    let first = inbox.purge(Filter::default(), None, 2, true).await;
+    assert_eq!(first, Ok(Batch { matched: 2, next: Some(ids[1]) }));
+    let rest = inbox.purge(Filter::default(), Some(ids[1]), 2, true).await;
+    assert_eq!(rest, Ok(Batch { matched: 1, next: None }));
+}
+
+#[tokio::test]
+async fn receivers_of_another_configuration_have_their_series_and_keep_what_waits() {
+    let folder = Folder::new("reconfigured");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    inbox.reconfigure(vec!["crm".to_owned(), "new".to_owned()]);
+    assert_eq!(inbox.0.shared.desk.configured(), ["crm", "new"]);
+    let text = String::from_utf8(inbox.0.shared.metrics.encode()).expect("text");
+    assert!(text.contains("receiver=\"new\""), "from the start, so that an alert can rely on it");
+    assert_eq!(bodies(&inbox, "books").await, ["one"], "it is there when its receiver is put back");
+}
+
+#[test]
+fn why_nothing_is_taken_is_said_in_a_sentence_of_its_own() {
+    let all = [Unavailable::Full, Unavailable::Busy, Unavailable::Failed, Unavailable::Closed, Unavailable::Elsewhere];
+    let said: std::collections::HashSet<_> = all.iter().map(ToString::to_string).collect();
+    assert!(said.len() == all.len() && said.iter().all(|sentence| sentence.len() > 20), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_printed_of_a_delivery_names_it_and_holds_nothing_of_its_body() {
+    let folder = Folder::new("printed");
+    let inbox = folder.open();
+    let id = store(&inbox, callback("payload-0c55")).await;
+    let leased = inbox.lease("books", 1).await.expect("leases").pop().expect("one");
+    let printed = format!("{leased:?}");
+    assert!(printed.contains(&id.to_string()) && !printed.contains("payload-0c55"), "{printed}");
+}

@@ -13,6 +13,8 @@ use super::*;
 use crate::clock;
 use crate::config::TokenRule;
 
+mod handover;
+mod told;
 mod upkeep;
 
 const LIFE: Duration = Duration::from_secs(1000);

@@ -250,8 +250,9 @@ fn half_open_tls_takes_one_address_s_share_and_no_more() {
     assert_eq!(healthy.get("/service/cloud/robot").status, 200);
 }
 
-/// Fills all places from more addresses than one, has callbacks come, and finds that each of those was let in.
-fn check_full(tls: &str, folder: Folder, callback: impl Fn(SocketAddr), begins: &'static [u8]) {
+/// Fills all places from more addresses than one, has callbacks come while more strangers do, and finds that each of the
+/// callbacks was let in.
+fn check_full(tls: &str, folder: Folder, callback: impl Fn(SocketAddr, &mut dyn FnMut()), begins: &'static [u8]) {
     let full =
         "max_connections = 64\nmax_connections_per_address = 16\nheader_timeout = \"60s\"\nkeepalive_timeout = \"60s\"";
     let setup = Setting { inbound: format!("{full}\n{tls}"), ..Setting::default() }.setup();
@@ -261,15 +262,20 @@ fn check_full(tls: &str, folder: Folder, callback: impl Fn(SocketAddr), begins: 
     // Half of them had to go.
     gateway.until(|_| strangers.iter().filter(|stream| crowd::is_closed(stream)).count() >= 64);
     for turn in 0..20 {
-        callback(address);
-        let more = crowd::begin(address, 60 + turn % 8, 8, begins);
-        drop(more);
+        let mut more = Vec::new();
+        callback(address, &mut || more = crowd::begin(address, 60 + turn % 8, 8, begins));
+        assert_eq!(more.len(), 8);
     }
 }
 
 #[test]
 fn a_listener_that_is_full_of_silence_lets_in_whoever_says_what_he_wants() {
-    let take = |address| assert_acknowledged(&Client::connect(address).post(PATH, "{}"));
+    let take = |address, strangers_come: &mut dyn FnMut()| {
+        let mut client = Client::connect(address);
+        // They are newer, so it is older ones who have to go.
+        strangers_come();
+        assert_acknowledged(&client.post(PATH, "{}"));
+    };
     check_full("", Folder::new(), take, b"");
     check_full("", Folder::new(), take, b"POST / HTTP/1.1\r\nX: ");
     // Asked for something once, and silent since.
@@ -281,5 +287,9 @@ fn a_listener_that_is_full_of_half_open_tls_lets_in_whoever_goes_on() {
     let folder = Folder::new();
     let config = crowd::trusting(&write_pair(&folder, 32_472_057_600));
     let tls = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
-    check_full(tls, folder, |address| assert!(crowd::shakes_hands(address, &config)), b"\x16\x03\x01\x02\0\x01");
+    let shake = |address, strangers_come: &mut dyn FnMut()| {
+        strangers_come();
+        assert!(crowd::shakes_hands(address, &config));
+    };
+    check_full(tls, folder, shake, b"\x16\x03\x01\x02\0\x01");
 }

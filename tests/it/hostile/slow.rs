@@ -23,6 +23,12 @@ fn requests() -> Vec<Manner> {
         Manner { name: "silent", begins: String::new(), goes_on: None, tls: None },
         Manner { name: "silent in a header", begins: "GET /".into(), goes_on: None, tls: None },
         manner("the request line", String::new(), &[b"G", b"E", b"T", b" ", b"/", b"a"]),
+        // Silence is a part of the first head's time.
+        manner(
+            "the request line after a silence",
+            String::new(),
+            &[b"", b"", b"", b"", b"", b"", b"G", b"E", b"T", b" "],
+        ),
         manner("empty lines", String::new(), &[b"\r\n"]),
         manner("header fields", format!("GET {PATH} HTTP/1.1\r\n"), &[b"X: y\r\n"]),
         manner("a header field", format!("GET {PATH} HTTP/1.1\r\nHost: g\r\nX: "), &[b"y"]),

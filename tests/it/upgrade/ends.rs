@@ -162,9 +162,10 @@ fn an_inbox_that_the_old_process_still_has_is_told_as_such_and_is_not_down() {
 fn an_old_process_that_is_told_twice_to_stop_does_not_wait_for_its_calls() {
     let (books, (url, _go)) = (Receiver::new(), waiting());
     let (mut gateway, mut client, next) = in_the_middle(&url, &books.url(), "");
-    while runs(gateway.pid()) {
+    gateway.until(|gateway| {
         gateway.terminate();
-    }
+        !runs(gateway.pid())
+    });
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
     assert!(client.try_answer(false).is_none());
     gateway.until(|_| !runs(next));

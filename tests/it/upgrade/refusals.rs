@@ -122,6 +122,7 @@ fn a_stop_while_the_next_process_is_not_ready_stops_both() {
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
     gateway.until(|_| !runs(next));
+    assert!(!gateway.printed().contains("the upgrade was refused"), "it waited for the login: {}", gateway.printed());
     drop(login);
 }
 
