@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
+use tokio::sync::watch;
 
 use base::Base;
 use callbacks::Callbacks;
@@ -31,7 +32,7 @@ use generation::Generation;
 pub(crate) use reload::Hangups;
 use reload::Reloader;
 use reload::{Files, Served};
-use signals::Signals;
+use signals::{Signals, Stops};
 use succession::{Beginning, Listening, Predecessor, Successor};
 pub(crate) use succession::{Inheritance, Upgrades};
 use upkeep::Upkeep;
@@ -128,12 +129,16 @@ impl Gateway {
         let admin_listener = Listener::try_new("admin", place, admin.clone(), 1, base.drain.clone()).map_err(bound)?;
         let upkeep = Upkeep { outbound: outbound.clone() };
         let looks = Looks { metrics: base.metrics.clone(), history: base.history.clone() };
+        let (before, is_before) = watch::channel(false);
         let mut signals = Signals {
+            // Before anybody is told that it listens, who may stop it at once.
+            stops: Mutex::new(Stops::catch().ok()),
             drain: base.drain.clone(),
             callbacks: base.callbacks.clone(),
             deliveries: delivery.as_ref().map(Delivery::stop),
             outbound: outbound.clone(),
             predecessor: Mutex::default(),
+            before: is_before,
             abandoned: Arc::default(),
             lost: Arc::default(),
             metrics: base.metrics.clone(),
@@ -152,6 +157,7 @@ impl Gateway {
                 outbound: outbound.clone(),
                 metrics: base.metrics.clone(),
                 abandoned: signals.abandoned.clone(),
+                before,
                 addresses: None,
             }
         });

@@ -3,6 +3,7 @@
 //!
 //! SIGHUP is not for here: it never stops anything.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,18 +11,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::notify;
 use super::succession::{Failed, Handed, Predecessor, Raised};
+use crate::clock;
 use crate::delivery::Stop;
 use crate::http::drain::Drain;
 use crate::http::present::Present;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 
+/// How long after its own grace this process waits at most for the one before it, which closes connections that linger once
+/// its calls have ended, in bits of a few seconds. A service manager has to wait for that, too.
+const LAST_ONES: Duration = Duration::from_secs(8);
+
 /// Waits for the signal that stops.
 pub(super) struct Signals {
+    /// `None`: none can be received.
+    pub(super) stops: Mutex<Option<Stops>>,
     pub(super) drain: Drain,
     pub(super) callbacks: Drain,
     pub(super) deliveries: Option<Stop>,
@@ -29,6 +38,8 @@ pub(super) struct Signals {
     pub(super) outbound: Arc<Present<Outbound>>,
     /// `None`: nobody can take over. It keeps the listening sockets, too.
     pub(super) predecessor: Mutex<Option<Predecessor>>,
+    /// Whether the process before this one ends its calls while this one serves.
+    pub(super) before: watch::Receiver<bool>,
     /// This process was to take over, and will not.
     pub(super) abandoned: Arc<Notify>,
     /// The process that had taken over is: nobody serves any more.
@@ -43,6 +54,17 @@ pub(super) struct Stops {
 }
 
 impl Stops {
+    /// Asks for them, so that one which comes before anybody waits is not lost.
+    ///
+    /// # Errors
+    /// The system gives no pipe.
+    pub(super) fn catch() -> io::Result<Self> {
+        // Whichever runtime runs later reads them; to ask, one has to be there.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let _inside = runtime.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     /// Ready when one of them has come.
     pub(super) async fn come(&mut self) {
         tokio::select! {
@@ -55,11 +77,10 @@ impl Stops {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(terminate), Ok(interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let Some(mut stops) = self.stops.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             tracing::error!("signals cannot be received; stop the gateway with SIGKILL");
             return std::future::pending().await;
         };
-        let mut stops = Stops { terminate, interrupt };
         let mut predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         let next = loop {
             tokio::select! {
@@ -101,6 +122,7 @@ impl Signals {
     /// Drains. Whether nobody was in a hurry.
     async fn stop(&self, stops: &mut Stops) -> bool {
         let grace = self.grace();
+        let end = clock::now() + grace + LAST_ONES;
         notify::stopping();
         tracing::info!(grace_s = grace.as_secs(), "draining: no new connections, calls in flight may finish");
         let deliveries = async {
@@ -117,8 +139,29 @@ impl Signals {
         if let Some(cut) = cut.filter(|cut| *cut > 0) {
             tracing::warn!(calls = cut as u64, "the grace period ended with calls in flight; they are cut");
         }
+        let in_time = cut.is_some() && self.outlive(end, stops).await;
         tracing::info!(pid = std::process::id(), "stopped");
-        cut.is_some()
+        in_time
+    }
+
+    /// Waits for the end of the process before this one: whoever takes this one for the gateway may kill what is left when it
+    /// ends, or start another beside it. Whether nobody was in a hurry.
+    async fn outlive(&self, end: clock::Instant, stops: &mut Stops) -> bool {
+        let (mut before, pid) = (self.before.clone(), std::process::id());
+        if !*before.borrow() {
+            return true;
+        }
+        tracing::info!(pid, "nothing is left here: waiting for the calls in flight in the process before this one");
+        tokio::select! {
+            // Whoever cannot tell any more has ended itself.
+            ended = timeout(end.saturating_duration_since(clock::now()), before.wait_for(|before| !before)) => {
+                if ended.is_err() {
+                    tracing::warn!(pid, "the process before this one has not ended within the grace: it is left alone");
+                }
+                true
+            }
+            () = stops.come() => false,
+        }
     }
 
     async fn upgrade(&self, predecessor: &mut Predecessor, stops: &mut Stops) -> Upgrade {

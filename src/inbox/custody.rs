@@ -51,6 +51,11 @@ impl Keeper {
         *self.0.borrow() == Custody::Elsewhere
     }
 
+    /// Whether it is this process's, and not on its way here.
+    pub(super) fn is_here(&self) -> bool {
+        *self.0.borrow() == Custody::Here
+    }
+
     /// It was tried. Whether it came open.
     pub(super) fn tried(&self, is_open: bool) {
         let before = *self.0.borrow();

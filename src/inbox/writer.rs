@@ -263,11 +263,14 @@ impl Writer {
 
     fn open(&mut self) {
         let opened = self.home.open(&self.shared);
-        let is_open = opened.is_ok();
+        let (is_open, comes_over) = (opened.is_ok(), !self.shared.custody.is_here());
         self.resume(opened);
         self.shared.custody.tried(is_open);
-        if is_open {
-            tracing::info!("the inbox takes callbacks again");
+        match (is_open, comes_over) {
+            // It was in good hands all the time.
+            (true, true) => tracing::info!("the inbox has come over from the process before this one"),
+            (true, false) => tracing::info!("the inbox takes callbacks again"),
+            (false, _) => {}
         }
     }
 

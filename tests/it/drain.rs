@@ -41,6 +41,18 @@ fn an_idle_gateway_ends_at_once_whoever_is_connected() {
 }
 
 #[test]
+fn a_gateway_that_has_only_just_said_that_it_listens_ends_in_good_order_too() {
+    let platform = platform();
+    for _ in 0..10 {
+        // It may be told to stop before anything waits for signals.
+        let mut gateway = setup(PATIENT).start(&platform);
+        gateway.terminate();
+        assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.printed());
+        assert!(gateway.printed_whole().contains("stopped"));
+    }
+}
+
+#[test]
 fn a_call_in_flight_gets_its_answer_and_its_connection_closes() {
     let (go, waits) = mpsc::channel::<()>();
     let waits = Arc::new(Mutex::new(waits));

@@ -4,6 +4,7 @@
 //! tokens; once the new one is ready, it accepts, and the old one sends every connection over on which no request is under
 //! way; last comes the inbox, which one of the two has at any time. Nothing here knows a call, and nothing is said twice.
 
+mod leaving;
 mod pair;
 mod predecessor;
 mod raised;

@@ -12,7 +12,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::sockopt::socket_type;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair,
 };
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -76,6 +76,12 @@ impl Pair {
     /// What the kernel says.
     pub(super) fn into_end(self) -> io::Result<OwnedFd> {
         Ok(self.end.into_std()?.into())
+    }
+
+    /// Says nothing more: for the other process this one is gone.
+    pub(super) fn close(&self) {
+        // Whoever is gone needs no word of it.
+        let _ = shutdown(&self.end, Shutdown::Both);
     }
 
     /// Sends a message.

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::leaving::Progress;
 use super::pair::{self, ANSWER, Packet, Pair};
 use super::raised::Raised;
 use super::{Bound, FORMAT, Message, place_of};
@@ -36,20 +37,6 @@ use crate::outbound::Outbound;
 
 /// How long the new process may take until it could serve: it reads a configuration, checks an inbox and may have to log in.
 const START: Duration = Duration::from_secs(60);
-
-/// How long calls and deliveries may take that are under way when the new process begins to serve, before the inbox goes to
-/// it without waiting for them. Calls with a key are waited for in any case, as long as the grace allows: their ends are
-/// written here.
-const SOON: Duration = Duration::from_secs(2);
-
-/// How long callbacks under way are waited for. The platform sends them whole; one that trickles comes again.
-const CALLBACKS: Duration = Duration::from_secs(5);
-
-/// How long connections may take to go once no call is under way: one that lingers is closed within it.
-const LAST_ONES: Duration = Duration::from_secs(3);
-
-/// How often it is looked whether a call with a key is still under way.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Most entries of one message about limits: it has to fit a packet.
 const IN_ONE: usize = 100;
@@ -99,13 +86,14 @@ pub(in crate::app) enum Handed {
     Stopped(Raised),
 }
 
-/// How far handing over has come.
-#[derive(Default)]
-struct Progress {
-    /// The inbox is on its way: there is no way back.
-    committed: AtomicBool,
-    /// Connections that went over.
-    connections: AtomicUsize,
+/// How handing over went on once the new process served.
+enum Tail {
+    /// Nothing is left here.
+    Left,
+    /// Somebody wants the gateway to stop.
+    Stop,
+    /// The new process failed, perhaps with a connection on its way.
+    Lost(Option<Parcel>),
 }
 
 /// Why nobody has taken over.
@@ -265,11 +253,17 @@ impl Predecessor {
         }
         // It serves, whatever becomes of this process.
         raised.serves = true;
-        let progress = Progress::default();
-        let mut is_to_stop = false;
-        let unsent = {
-            let pair = &raised.pair;
-            let mut leaving = pin!(self.leave(&raised, away, grace, &progress));
+        let progress = Progress {
+            to: raised.pid(),
+            asked: raised.asked,
+            committed: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            is_alone: AtomicBool::new(false),
+        };
+        let is_alone = || progress.is_alone.load(Ordering::Relaxed);
+        let tail = {
+            let (pair, child) = raised.parts();
+            let mut leaving = pin!(self.leave(pair, away, grace, &progress));
             // It has nothing more to say, so whatever comes is its end.
             let mut ended = pin!(pair.receive());
             loop {
@@ -277,21 +271,30 @@ impl Predecessor {
                     biased;
                     Some(parcel) = parcels.recv() => match send(pair, &parcel).await {
                         Ok(()) => _ = progress.connections.fetch_add(1, Ordering::Relaxed),
-                        Err(_) => break Some(parcel),
+                        // Nobody goes on with it: it closes, as every connection does when the gateway stops.
+                        Err(_) if is_alone() || progress.is_left_alone(child).await => {}
+                        Err(_) => break Tail::Lost(Some(parcel)),
                     },
-                    () = &mut leaving => return Ok(Handed::Over),
-                    _ = &mut ended => break None,
-                    () = stops.come() => {
-                        is_to_stop = true;
-                        break None;
-                    }
+                    () = &mut leaving => break Tail::Left,
+                    _ = &mut ended, if !is_alone() => if !progress.is_left_alone(child).await {
+                        break Tail::Lost(None);
+                    },
+                    () = stops.come() => break Tail::Stop,
                 }
             }
         };
-        if is_to_stop {
-            raised.stop();
-            return Ok(Handed::Stopped(raised));
-        }
+        let unsent = match tail {
+            Tail::Left => {
+                // Its end of the pair closes when this process has ended, and no sooner: the new one may wait for that.
+                std::mem::forget(raised);
+                return Ok(Handed::Over);
+            }
+            Tail::Stop => {
+                raised.stop();
+                return Ok(Handed::Stopped(raised));
+            }
+            Tail::Lost(unsent) => unsent,
+        };
         let why = raised.epitaph().await;
         // One that is stuck would keep the sockets and the inbox from whoever serves next.
         raised.end();
@@ -325,56 +328,6 @@ impl Predecessor {
         let now = clock::now();
         let accounts = outbound.accounts.iter().flat_map(|account| account.limits.spent(&account.name, now)).collect();
         (ProgramLimits::spent(&outbound.limits, now), accounts)
-    }
-
-    /// Ends what is under way here, in the order in which the new process needs it.
-    async fn leave(&self, next: &Raised, away: mpsc::UnboundedSender<Parcel>, grace: Duration, progress: &Progress) {
-        let (pid, to) = (std::process::id(), next.pid());
-        let (end, calls) = (clock::now() + grace, self.drain.in_flight());
-        let left = || end.saturating_duration_since(clock::now());
-        self.drain.finished(SOON.min(grace)).await;
-        if let Some(inbox) = &self.inbox {
-            while !inbox.is_without_keys_under_way() && !left().is_zero() {
-                sleep(LOOK_EVERY).await;
-            }
-        }
-        progress.committed.store(true, Ordering::Release);
-        notify::succeeded_by(to);
-        if let Some(deliveries) = &self.deliveries {
-            deliveries.stop(SOON.min(left())).await;
-        }
-        self.callbacks.hand_over(away);
-        self.callbacks.finished(CALLBACKS.min(left())).await;
-        if let Some(inbox) = self.inbox.clone() {
-            // When it fails, its lock goes with this process.
-            let _ = tokio::task::spawn_blocking(move || inbox.close()).await;
-        }
-        // When nobody hears it, the other task finds out.
-        let heard = next.pair.say(&Message::Inbox).await.is_ok();
-        let took_ms = || u64::try_from(next.asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let gone = || progress.connections.load(Ordering::Relaxed) as u64;
-        if heard {
-            let (connections, calls, took_ms) = (gone(), self.drain.in_flight() as u64, took_ms());
-            tracing::info!(
-                pid,
-                to,
-                connections,
-                calls,
-                took_ms,
-                "the upgrade has succeeded: what is in flight ends here"
-            );
-        }
-        let cut = self.drain.finished(left()).await;
-        if cut > 0 {
-            tracing::warn!(pid, calls = cut as u64, "the grace period ended with calls in flight; they are cut");
-        }
-        self.drain.deserted(LAST_ONES).await;
-        self.callbacks.deserted(LAST_ONES).await;
-        if heard {
-            let unlisted = self.inbox.as_ref().map_or(0, Inbox::unlisted) as u64;
-            let (connections, calls, took_ms) = (gone(), calls.saturating_sub(cut) as u64, took_ms());
-            tracing::info!(pid, to, connections, calls, unlisted, took_ms, "stopped: the next process is the gateway");
-        }
     }
 
     /// As if nothing had been.

@@ -2,7 +2,7 @@
 //!
 //! One that has not taken over ends with its handle. Nothing is handed over here.
 
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,10 +37,18 @@ impl Raised {
         self.child.id()
     }
 
+    /// What is said to it goes here, and how it ended is asked there.
+    pub(super) fn parts(&mut self) -> (&Pair, &mut Child) {
+        (&self.pair, &mut self.child)
+    }
+
     /// Tells it to stop, as this process was told.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&mut self) {
+        // Whoever has ended has no number any more.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // Nobody has asked how it ended, so the number is still its own.
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
             tracing::warn!(%error, "the next process could not be told to stop");
         }
@@ -53,6 +61,8 @@ impl Raised {
         }
         // When nobody hears it, it has ended.
         let _ = self.pair.say(&Message::Inbox).await;
+        // It waits for the end of this process, which waits for its.
+        self.pair.close();
         let ended = async {
             while matches!(self.child.try_wait(), Ok(None)) {
                 sleep(LOOK_EVERY).await;
@@ -74,17 +84,22 @@ impl Raised {
 
     /// How it ended, if it did.
     pub(super) async fn epitaph(&mut self) -> String {
-        let end = clock::now() + LAST_WORDS;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    return format!(
-                        "the new process ended ({status}); mend what its last words name and send SIGUSR2 again"
-                    );
-                }
-                Ok(None) if clock::now() < end => sleep(LOOK_EVERY).await,
-                _ => return "the new process said nothing more; send SIGUSR2 again, or restart it".to_owned(),
+        match last_status(&mut self.child).await {
+            Some(status) => {
+                format!("the new process ended ({status}); mend what its last words name and send SIGUSR2 again")
             }
+            None => "the new process said nothing more; send SIGUSR2 again, or restart it".to_owned(),
+        }
+    }
+}
+
+/// The status of one that says nothing any more, if it ends soon.
+pub(super) async fn last_status(child: &mut Child) -> Option<ExitStatus> {
+    let end = clock::now() + LAST_WORDS;
+    loop {
+        match child.try_wait() {
+            Ok(None) if clock::now() < end => sleep(LOOK_EVERY).await,
+            ended => return ended.ok().flatten(),
         }
     }
 }

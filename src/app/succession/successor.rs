@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::pair::{Packet, Pair};
 use super::{Bound, FORMAT, Message, place_of};
@@ -155,6 +155,8 @@ pub(in crate::app) struct Successor {
     pub(in crate::app) metrics: Arc<Metrics>,
     /// Told when nothing will come of it.
     pub(in crate::app) abandoned: Arc<Notify>,
+    /// Told whether the process before this one ends its calls while this one serves.
+    pub(in crate::app) before: watch::Sender<bool>,
     /// Told to operators once it accepts there.
     pub(in crate::app) addresses: Option<Addresses>,
 }
@@ -181,6 +183,7 @@ impl Successor {
         pair.say(&Message::Ready).await.map_err(of_pair)?;
         self.await_word(&pair).await.map_err(of_pair)?;
         self.drain.serve();
+        self.before.send_replace(true);
         // When nobody hears it, there is nobody before this one any more.
         let _ = pair.say(&Message::Serves).await;
         self.addresses.into_iter().for_each(tell_listening);
@@ -207,6 +210,7 @@ impl Successor {
                 }
             }
         }
+        self.before.send_replace(false);
         // However it ended: the lock of the database went with it.
         self.give_inbox();
         // A panic in it was told by the hook.

@@ -5,6 +5,7 @@ mod ends;
 mod load;
 mod many;
 mod refusals;
+mod stops;
 mod tls;
 mod told;
 

@@ -47,5 +47,9 @@ fn the_log_tells_each_step_of_an_upgrade_once_and_what_went_over_and_what_stayed
         ]
     );
     assert_eq!(of(new), ["INFO listening", "INFO this process has taken over"]);
-    assert!(!gateway.printed().contains("still has the inbox"), "{}", gateway.printed());
+    gateway.log_line(|line| line["message"] == "the inbox has come over from the process before this one");
+    // Nothing was wrong, so nothing is well again, and nobody is told to try again.
+    for word in ["still has the inbox", "takes callbacks again"] {
+        assert!(!gateway.printed().contains(word), "{word}: {}", gateway.printed());
+    }
 }
