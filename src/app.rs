@@ -90,6 +90,8 @@ pub(crate) struct Origin {
     pub(crate) binary: PathBuf,
     /// Whether whoever started this process goes on when it ends and another one has taken over.
     pub(crate) upgradable: bool,
+    /// Whether a service manager has to be told who goes on.
+    pub(crate) is_watched: bool,
     /// Who asks for another configuration.
     pub(crate) hangups: Hangups,
     /// Who asks for another binary.
@@ -163,7 +165,7 @@ impl Gateway {
         });
         let reloader = match origin {
             None => None,
-            Some(Origin { path, written, binary, upgradable, hangups, upgrades, .. }) => {
+            Some(Origin { path, written, binary, upgradable, is_watched, hangups, upgrades, .. }) => {
                 let sockets = [
                     ("outbound", config.outbound.listen, Some(listener.socket())),
                     ("admin", config.admin.listen, Some(admin_listener.socket())),
@@ -193,7 +195,7 @@ impl Gateway {
                 };
                 let served = Arc::new(Mutex::new(served));
                 signals.predecessor = Mutex::new(Some(Predecessor {
-                    origin: Beginning { binary, config: path.clone(), upgradable, upgrades },
+                    origin: Beginning { binary, config: path.clone(), upgradable, is_watched, upgrades },
                     listening,
                     arrivals,
                     served: served.clone(),

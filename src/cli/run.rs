@@ -1,6 +1,7 @@
 //! `run`: the gateway itself, until a signal stops it.
 //! What is wrong at the start is one sentence on standard error; after that, everything is a log line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,8 +34,9 @@ pub(crate) fn run(path: &Path, upgradable: bool, takes_over: bool) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let (path, written, binary) = (path.to_owned(), config.clone(), binary());
-    let upgradable = upgradable || is_watched();
-    let origin = Origin { path, written, binary, upgradable, hangups, upgrades, inheritance };
+    let is_watched = told("NOTIFY_SOCKET").is_some();
+    let upgradable = upgradable || is_watched && is_started_by_its_watcher();
+    let origin = Origin { path, written, binary, upgradable, is_watched, hangups, upgrades, inheritance };
     if let Some(limit) = descriptors::raise() {
         descriptors::divide(&mut config, limit);
     }
@@ -71,10 +73,17 @@ fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(64)
 }
 
-/// Whether a service manager wants to be told what the gateway does, so that it can be told who goes on.
+/// Whether the service manager that wants to be told what the gateway does has started this process itself, and nobody whose
+/// child inherits what that one was told: it hears no child. Since version 248, systemd says whom it has started
+/// (`SYSTEMD_EXEC_PID`, systemd.exec(5)).
+fn is_started_by_its_watcher() -> bool {
+    told("SYSTEMD_EXEC_PID").is_none_or(|started| *started == *std::process::id().to_string())
+}
+
+/// What a service manager says.
 #[expect(clippy::disallowed_methods, reason = "a service manager speaks through it, and no configuration repeats it")]
-fn is_watched() -> bool {
-    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+fn told(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|word| !word.is_empty())
 }
 
 /// Where this program lay when it was started: what lies there later is the next version. A link is not followed, because it

@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) to: u32,
     /// When somebody asked for it.
     pub(super) asked: clock::Instant,
+    /// The service manager was told that the next process is the gateway.
+    pub(super) announced: AtomicBool,
     /// The inbox is on its way: there is no way back.
     pub(super) committed: AtomicBool,
     /// Connections that went over.
@@ -47,13 +49,16 @@ pub(super) struct Progress {
 
 impl Predecessor {
     /// Ends what is under way here, in the order in which the new process needs it.
+    ///
+    /// # Errors
+    /// Nobody could be told who goes on. Nothing but connections has gone over then.
     pub(super) async fn leave(
         &self,
         next: &Pair,
         away: mpsc::UnboundedSender<Parcel>,
         grace: Duration,
         progress: &Progress,
-    ) {
+    ) -> Result<(), String> {
         let (pid, to) = (std::process::id(), progress.to);
         let (end, calls) = (clock::now() + grace, self.drain.in_flight());
         let left = || end.saturating_duration_since(clock::now());
@@ -63,8 +68,12 @@ impl Predecessor {
                 sleep(LOOK_EVERY).await;
             }
         }
+        // Of one that has stopped nobody needs to know.
+        if self.origin.is_watched && !progress.is_alone.load(Ordering::Relaxed) {
+            progress.announced.store(true, Ordering::Release);
+            notify::succeeded_by(to).await?;
+        }
         progress.committed.store(true, Ordering::Release);
-        notify::succeeded_by(to);
         if let Some(deliveries) = &self.deliveries {
             deliveries.stop(SOON.min(left())).await;
         }
@@ -102,6 +111,7 @@ impl Predecessor {
             let (connections, calls, took_ms) = (gone(), calls.saturating_sub(cut) as u64, took_ms());
             tracing::info!(pid, to, connections, calls, unlisted, took_ms, "stopped: the next process is the gateway");
         }
+        Ok(())
     }
 }
 

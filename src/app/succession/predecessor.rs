@@ -52,6 +52,8 @@ pub(in crate::app) struct Origin {
     pub(in crate::app) config: PathBuf,
     /// Whether whoever started this process goes on when it ends and the next one has taken over.
     pub(in crate::app) upgradable: bool,
+    /// Whether a service manager has to be told who goes on.
+    pub(in crate::app) is_watched: bool,
     /// Who asks for it.
     pub(in crate::app) upgrades: Upgrades,
 }
@@ -88,8 +90,8 @@ pub(in crate::app) enum Handed {
 
 /// How handing over went on once the new process served.
 enum Tail {
-    /// Nothing is left here.
-    Left,
+    /// Nothing is left here; or nobody could be told who goes on, and all is here still.
+    Left(Result<(), String>),
     /// Somebody wants the gateway to stop.
     Stop,
     /// The new process failed, perhaps with a connection on its way.
@@ -148,6 +150,9 @@ impl Predecessor {
                 .to_owned());
         }
         let asked = clock::now();
+        if self.origin.is_watched {
+            notify::is_reached().await?;
+        }
         // One after another: what this process takes over itself it has to have first.
         if let Some(inbox) = &self.inbox {
             inbox.tried().await;
@@ -256,6 +261,7 @@ impl Predecessor {
         let progress = Progress {
             to: raised.pid(),
             asked: raised.asked,
+            announced: AtomicBool::new(false),
             committed: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             is_alone: AtomicBool::new(false),
@@ -275,7 +281,7 @@ impl Predecessor {
                         Err(_) if is_alone() || progress.is_left_alone(child).await => {}
                         Err(_) => break Tail::Lost(Some(parcel)),
                     },
-                    () = &mut leaving => break Tail::Left,
+                    left = &mut leaving => break Tail::Left(left),
                     _ = &mut ended, if !is_alone() => if !progress.is_left_alone(child).await {
                         break Tail::Lost(None);
                     },
@@ -284,7 +290,12 @@ impl Predecessor {
             }
         };
         let unsent = match tail {
-            Tail::Left => {
+            Tail::Left(Err(why)) => {
+                raised.end();
+                self.serve_on(parcels, None);
+                return Err(Failed { why, serves_on: true });
+            }
+            Tail::Left(Ok(())) => {
                 // Its end of the pair closes when this process has ended, and no sooner: the new one may wait for that.
                 std::mem::forget(raised);
                 return Ok(Handed::Over);
@@ -302,8 +313,10 @@ impl Predecessor {
         if committed && self.inbox.is_some() {
             return Err(Failed { why, serves_on: false });
         }
-        if committed {
-            notify::succeeded_by(std::process::id());
+        if progress.announced.load(Ordering::Acquire)
+            && let Err(why) = notify::succeeded_by(std::process::id()).await
+        {
+            tracing::warn!("{why}");
         }
         self.serve_on(parcels, unsent);
         Err(Failed { why, serves_on: true })

@@ -49,7 +49,8 @@ async fn delivered_entries_make_room_and_waiting_ones_never_do() {
         assert!(matches!(stored, Ok(Appended::Stored(_))), "{number}: {stored:?}");
         settle_next(&inbox, "books", Settlement::Delivered).await;
     }
-    assert!(used() <= 2 << 20, "{}", used());
+    // What an entry takes is estimated; the rounding to pages of a few entries in one commit is known after it.
+    assert!(used() <= (2 << 20) + 4 * i64::from(crate::inbox::schema::PAGE), "{}", used());
     assert!(inbox.0.shared.metrics.callbacks.purged.get() > 100);
     assert_eq!(listed(&inbox, Filter::default()).await[0].id, waiting);
 

@@ -1,13 +1,12 @@
 //! One of the two processes ends in the middle, or is told to.
 
-use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{DETAIL, PATH, callback, setup, upgrades, waiting};
 use crate::support::gateway::signal;
 use crate::support::receiver::Receiver;
-use crate::support::{Client, Folder, Gateway, Setup, platform, runs};
+use crate::support::{Client, Folder, Gateway, Setup, runs};
 
 /// How long is watched for an end that is not to come.
 pub(super) const WATCHED: Duration = Duration::from_secs(2);
@@ -15,7 +14,11 @@ pub(super) const WATCHED: Duration = Duration::from_secs(2);
 /// A gateway with a call in flight, a key's if it is one, and the upgrade begun: the next process serves, and the one before
 /// waits for the call.
 pub(super) fn in_the_middle(url: &str, receiver: &str, key: &str) -> (Gateway, Client, u32) {
-    let base = setup(receiver);
+    begun(setup(receiver), url, key)
+}
+
+/// The same of a gateway that is set up so.
+pub(super) fn begun(base: Setup, url: &str, key: &str) -> (Gateway, Client, u32) {
     let gateway = Setup { outbound: "threads = 2\ngrace = \"1h\"".into(), sealed: false, ..base };
     let gateway = gateway.start_at(url, None).ready();
     let mut client = gateway.client();
@@ -174,27 +177,16 @@ fn an_old_process_that_is_told_twice_to_stop_does_not_wait_for_its_calls() {
 }
 
 #[test]
-fn systemd_is_told_what_the_gateway_does_and_who_goes_on() {
-    let (platform, folder) = (platform(), Folder::new());
-    let socket = folder.path().join("notify");
-    let told = UnixDatagram::bind(&socket).expect("a socket");
-    told.set_read_timeout(Some(crate::support::PATIENCE)).expect("a timeout");
-    let next = || {
-        let mut words = [0; 512];
-        let length = told.recv(&mut words).expect("it is told");
-        String::from_utf8_lossy(&words[..length]).trim_end().replace('\n', " ")
-    };
-    let env = vec![("NOTIFY_SOCKET".to_owned(), socket.to_str().expect("text").to_owned())];
-    // Whoever is told needs no word on the command line.
-    let setup = Setup { env, upgradable: false, folder: Some(folder.clone()), ..Setup::default() };
-    let gateway = setup.start(&platform).ready();
-    assert_eq!(next(), "READY=1");
-    assert_eq!(gateway.reload().0, 200);
-    let reloading = next();
-    assert!(reloading.starts_with("RELOADING=1 MONOTONIC_USEC="), "{reloading}");
-    assert_eq!(next(), "READY=1");
-    let serving = gateway.upgrade();
-    assert_eq!(next(), format!("MAINPID={serving}"));
-    gateway.stop_serving();
-    assert_eq!(next(), "STOPPING=1");
+fn without_an_inbox_the_old_process_serves_on_whenever_the_new_one_dies() {
+    let (url, go) = waiting();
+    let (gateway, mut client, next) = begun(Setup { folder: Some(Folder::new()), ..Setup::default() }, &url, "");
+    // As late as it can be: all that the new process was to have it has.
+    gateway.log_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("the upgrade has succeeded")));
+    signal("-KILL", next);
+    gateway.until(|gateway| upgrades(gateway, "refused") == 1.0);
+    go.send(()).expect("the platform waits");
+    assert_eq!(client.answer().status, 200, "{}", gateway.printed());
+    assert_eq!((gateway.serving(), client.get(DETAIL).status), (gateway.pid(), 200));
+    assert_ne!(gateway.upgrade(), next);
+    assert_eq!(gateway.client().get(DETAIL).status, 200);
 }

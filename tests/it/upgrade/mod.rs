@@ -6,6 +6,7 @@ mod load;
 mod many;
 mod refusals;
 mod stops;
+mod systemd;
 mod tls;
 mod told;
 

@@ -51,7 +51,7 @@ fn a_new_process_that_cannot_use_its_configuration_or_log_in_is_refused_and_the_
 }
 
 /// Waits for the refusal of an upgrade, which says why with these words.
-fn until_refused(gateway: &Gateway, why: &str) {
+pub(super) fn until_refused(gateway: &Gateway, why: &str) {
     gateway.until(|gateway| upgrades(gateway, "refused") == 1.0);
     gateway.log_line(|line| {
         let text = line["message"].as_str().unwrap_or_default();
