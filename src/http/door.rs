@@ -40,6 +40,14 @@ pub(super) struct Door {
     newcomers: Arc<Newcomers>,
 }
 
+/// A connection that has no place yet.
+pub(super) struct Caller {
+    stream: TcpStream,
+    peer: IpAddr,
+    /// Where it was waited for before the connection was taken.
+    slot: Option<OwnedSemaphorePermit>,
+}
+
 /// A connection that may stay, and what it takes up while it does.
 pub(super) struct Visitor {
     stream: TcpStream,
@@ -62,41 +70,35 @@ impl Door {
         Self { slots: Arc::new(Semaphore::new(connections)), public, seats: Arc::default(), newcomers: Arc::default() }
     }
 
-    /// The next connection; `None` when it was one too many and is closed. Where nobody is a stranger, a connection
-    /// beyond the bound waits in the kernel's queue instead.
+    /// The next connection. Where nobody is a stranger, one beyond the bound waits in the kernel's queue. Giving up this
+    /// wait loses no connection: it waits for nothing once it has one.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) async fn accept(&self, socket: &tokio::net::TcpListener) -> io::Result<Option<Visitor>> {
-        let Some(public) = &self.public else {
-            let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, peer) = socket.accept().await?;
-            stream.set_nodelay(true)?;
-            let place = Place { _slot: slot, _seat: None, newcomer: None };
-            return Ok(Some(Visitor { stream, peer: peer.ip().to_canonical(), place }));
+    pub(super) async fn accept(&self, socket: &tokio::net::TcpListener) -> io::Result<Caller> {
+        let slot = match &self.public {
+            Some(_) => None,
+            None => Some(self.slots.clone().acquire_owned().await.map_err(io::Error::other)?),
         };
         let (stream, peer) = socket.accept().await?;
-        self.seat(public, stream, peer.ip().to_canonical()).await
+        Ok(Caller { stream, peer: peer.ip().to_canonical(), slot })
     }
 
-    /// A connection from the process before this one: the same, but that it is there already.
+    /// Gives it a place; `None` when it was one too many and is closed. It has to be waited for to the end, or the connection
+    /// is cut.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) async fn welcome(&self, stream: std::net::TcpStream) -> io::Result<Option<Visitor>> {
-        // Its peer may have gone meanwhile.
-        let Ok(peer) = stream.peer_addr() else { return Ok(None) };
-        let (stream, peer) = (TcpStream::from_std(stream)?, peer.ip().to_canonical());
-        match &self.public {
-            Some(public) => self.seat(public, stream, peer).await,
-            None => {
-                let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-                Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: None, newcomer: None } }))
-            }
-        }
-    }
-
-    async fn seat(&self, public: &Public, stream: TcpStream, peer: IpAddr) -> io::Result<Option<Visitor>> {
+    pub(super) async fn seat(&self, caller: Caller) -> io::Result<Option<Visitor>> {
+        let Caller { stream, peer, slot } = caller;
+        let Some(public) = &self.public else {
+            let slot = match slot {
+                Some(slot) => slot,
+                None => self.slots.clone().acquire_owned().await.map_err(io::Error::other)?,
+            };
+            stream.set_nodelay(true)?;
+            return Ok(Some(Visitor { stream, peer, place: Place { _slot: slot, _seat: None, newcomer: None } }));
+        };
         let seat = if public.proxies.iter().any(|network| network.contains(&peer)) {
             None
         } else {
@@ -142,6 +144,14 @@ impl Door {
                 stream.ok()?.map(|stream| (Line::Other(stream), place))
             }
         }
+    }
+}
+
+impl Caller {
+    /// A connection from the process before this one; `None` when its peer has gone meanwhile.
+    pub(super) fn arrived(stream: std::net::TcpStream) -> Option<io::Result<Self>> {
+        let peer = stream.peer_addr().ok()?.ip().to_canonical();
+        Some(TcpStream::from_std(stream).map(|stream| Self { stream, peer, slot: None }))
     }
 }
 
@@ -211,6 +221,25 @@ mod tests {
         drop(first);
         assert!(seats.take(address("192.0.2.1"), 2).is_some());
         assert_eq!(seats.0.lock().expect("no panic").len(), 1, "an address without connections is forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_taken_whole_before_room_is_made_for_it() {
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let connect = async || TcpStream::connect(address).await.expect("it listens");
+        let door = Door::new(1, Some(Public { tls: None, per_address: 9, proxies: Vec::new() }));
+        let _one = connect().await;
+        let first = door.accept(&socket).await.expect("it listens");
+        let first = door.seat(first).await.expect("no trouble").expect("there is room");
+        let _other = connect().await;
+        // The first one was not told to go before the second was in hand, and is in no hurry.
+        let second = door.accept(&socket).await.expect("it listens");
+        let mut seating = std::pin::pin!(door.seat(second));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(seating.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert!(seating.await.expect("no trouble").is_some());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Drain {
 
     /// How far it has come.
     pub(crate) fn is(&self, stage: Stage) -> bool {
-        self.0.now.load(Ordering::Acquire) == stage as u8
+        self.0.now.load(Ordering::SeqCst) == stage as u8
     }
 
     /// Whether each connection closes after its answer.
@@ -107,7 +107,7 @@ impl Drain {
             // What has begun to stop never serves again.
             if *now != Stage::Stopping {
                 *now = stage;
-                self.0.now.store(stage as u8, Ordering::Release);
+                self.0.now.store(stage as u8, Ordering::SeqCst);
             }
         });
     }
@@ -151,19 +151,20 @@ impl Drain {
             loop {
                 // Listens before it looks: an end in between is not missed.
                 let left = self.0.left.notified();
-                if number.load(Ordering::Acquire) == 0 {
+                if number.load(Ordering::SeqCst) == 0 {
                     return;
                 }
                 left.await;
             }
         };
         let _ = timeout(longest, empty).await;
-        number.load(Ordering::Acquire)
+        number.load(Ordering::SeqCst)
     }
 
-    /// One more request is in flight.
+    /// One more request is in flight. Whoever asks for the stage after this either sees one that was turned before, or is
+    /// seen by those who look for requests after they turned it: that takes one order of all four steps (`SeqCst`).
     pub(super) fn enter(&self) -> InFlight {
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_add(1, Ordering::SeqCst);
         InFlight(self.0.clone())
     }
 

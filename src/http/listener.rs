@@ -18,7 +18,7 @@ use pingora::services::Service;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
-use super::door::{Door, Place, Public, Visitor};
+use super::door::{Caller, Door, Place, Public, Visitor};
 use super::drain::{Arrival, Drain, Stage};
 pub(crate) use super::head::HeaderFault;
 use super::head::Request;
@@ -137,20 +137,31 @@ impl<A: App> Service for Listener<A> {
         let door = Arc::new(Door::new(self.present.rules().max_connections, self.public.take()));
         loop {
             let accepted = tokio::select! {
-                accepted = door.accept(&socket), if self.drain.is(Stage::Serving) =>
-                    accepted.map(|visitor| visitor.map(|visitor| (visitor, None))),
+                accepted = door.accept(&socket), if self.drain.is(Stage::Serving) => accepted.map(|caller| (caller, None)),
                 // In this process again, or here for the first time, they count like the others.
                 Some(arrival) = self.arrivals.1.recv(), if self.drain.is(Stage::Serving) =>
-                    door.welcome(arrival.stream).await.map(|visitor| visitor.map(|visitor| (visitor, Some(arrival.ahead)))),
+                    match Caller::arrived(arrival.stream) {
+                        Some(caller) => caller.map(|caller| (caller, Some(arrival.ahead))),
+                        None => continue,
+                    },
                 () = self.drain.reaches(Stage::Serving), if !self.drain.is(Stage::Serving) => continue,
                 () = self.drain.leaves(Stage::Serving), if self.drain.is(Stage::Serving) => continue,
                 () = self.drain.reaches(Stage::Stopping) => return,
                 _ = stop.changed() => return,
             };
-            match accepted {
-                Ok(Some((visitor, ahead))) => {
+            // Not in the selection above, which would drop it where something else is ready first: whoever was accepted is
+            // answered here or goes to the process that takes over, and counts from now on.
+            let seated = match accepted {
+                Ok((caller, ahead)) => {
+                    let counted = self.drain.connected();
+                    door.seat(caller).await.map(|visitor| visitor.map(|visitor| (visitor, ahead, counted)))
+                }
+                Err(error) => Err(error),
+            };
+            match seated {
+                Ok(Some((visitor, ahead, counted))) => {
                     let (name, present, drain) = (self.name, self.present.clone(), self.drain.clone());
-                    let (door, counted, arrivals) = (door.clone(), self.drain.connected(), self.arrivals());
+                    let (door, arrivals) = (door.clone(), self.arrivals());
                     // With one runtime a thread, this puts the connection on any of them.
                     pingora_runtime::current_handle().spawn(async move {
                         let (peer, rules) = (visitor.peer, present.rules());
@@ -258,6 +269,10 @@ async fn converse<A: App>(
         }
         let in_flight = drain.enter();
         let movable = session.can_be_handed_over();
+        // Asked again now that it counts: whoever hands over may have looked in between and found nobody.
+        if movable && drain.is(Stage::Handing) {
+            return session.take_apart();
+        }
         let read = tokio::select! {
             biased;
             read = session.read_request(&mut request, rules.max_header, rules.header_timeout) => Some(read),
