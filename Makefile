@@ -19,7 +19,7 @@ SAMPLE_ENV := AIRUDDER_APP_KEY=sample AIRUDDER_APP_SECRET=sample AIRUDDER_AES_KE
 help:
 	@echo "make demo         a simulated platform, the gateway, four calls, a callback (builds first; a few minutes the first time)"
 	@echo "make test         format, lints, docs, sample configurations, every test"
-	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults, 20 upgrades (minutes; as root also a full disk)"
+	@echo "make test-crash   200 kills, 200 simulated power cuts, 100,000 deliveries under faults, 20 upgrades, an overload of two minutes (minutes; as root also a full disk)"
 	@echo "make fuzz         every fuzz target for an hour (SECONDS_EACH=60: for a minute)"
 	@echo "make mutants      do the unit tests notice a changed line? (ROOMS=limit: one room; SHARD=k/n: a part; python3)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
@@ -136,12 +136,14 @@ package: setup cargo-tools
 	@packaging/sbom
 	cargo deb --locked --no-build --strip --output target/debian/
 
-# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades, 10,000 idle connections across one.
+# The same stories as in `make test`, told more often: 200 kills, 200 power cuts, 67 failed syncs, 20 upgrades, 10,000 idle
+# connections across one; and two minutes of an overload by itself, with the exact bound.
 test-crash: setup-test
 	cargo build --locked --bin airudder-gateway
 	CRASHES=200 cargo test --locked --test it durable:: -- --nocapture
 	CONSERVATION_CALLBACKS=100000 cargo test --locked --test it delivery::conservation -- --nocapture
 	UPGRADES=20 IDLE_CONNECTIONS=10000 cargo test --locked --test it upgrade:: -- --nocapture
+	OVERLOAD_SECONDS=120 cargo test --locked --test it limiting::fairness -- --nocapture --test-threads=1
 
 bench: setup-test
 	cargo bench --locked --bench admission

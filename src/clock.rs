@@ -2,7 +2,8 @@
 //!
 //! Monotonic time measures and expires things, so that a jump of the wall clock can neither revive nor
 //! kill a token of the platform. Wall time labels what people and Prometheus read, and ends what has to outlive this
-//! process: gateway tokens. It never sleeps.
+//! process: gateway tokens, and what the inbox keeps for a time, as far as monotonic time proves that it has passed. It
+//! never sleeps.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

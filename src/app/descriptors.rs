@@ -50,10 +50,14 @@ pub(crate) fn divide(config: &mut Config, limit: u64) {
     let share = asked.min(left / each).max(1);
     inbound.max_connections = share as usize;
     inbound.max_connections_per_address = inbound.max_connections_per_address.min(share as usize);
+    let lowered = match share < asked {
+        true => format!("; inbound takes {share} connections now, so that calls keep their share"),
+        false => String::new(),
+    };
     config.warnings.push(format!(
         "{limit} files may be open and {needed} may be needed by inbound.max_connections = {asked}, \
-         outbound.max_connections = {} (two for each call) and the rest; inbound takes {share} connections now, so that \
-         calls keep their share; raise the limit (LimitNOFILE, ulimit -n) or lower the bounds",
+         outbound.max_connections = {} (two for each call) and the rest{lowered}; raise the limit (LimitNOFILE, ulimit -n) \
+         or lower the bounds",
         config.outbound.max_connections
     ));
 }
@@ -102,6 +106,22 @@ mod tests {
         }
         assert_eq!(left(&stores, 8), (Some(2), true));
         assert_eq!(left(&stores, 0), (Some(1), true));
+    }
+
+    #[test]
+    fn what_was_not_lowered_is_not_said_to_be() {
+        let mut stores = config(INBOUND);
+        let said = |config: &mut Config, limit| {
+            divide(config, limit);
+            config.warnings.pop().expect("a warning")
+        };
+        // A quarter of the limit is more than what was asked for, and yet not all fits.
+        stores.outbound.max_connections = 10_000;
+        let warning = said(&mut stores, 20_000);
+        assert_eq!(stores.inbound.as_ref().expect("it is there").max_connections, 1000);
+        assert!(!warning.contains("inbound takes"), "{warning}");
+        let warning = said(&mut stores, 1000);
+        assert!(warning.contains("the rest; inbound takes 250 connections now"), "{warning}");
     }
 
     #[test]

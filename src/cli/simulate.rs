@@ -29,7 +29,7 @@ const CONTROLS: &str = r#"While it runs:
   POST /_sim/revoke      every token issued so far is dead
   POST /_sim/close-idle  close idle connections
   GET  /_sim/requests    what arrived, the last 100 calls
-  POST /_sim/callback    send a callback, tried six times a minute apart until it is answered 200:
+  POST /_sim/callback    send a callback: once, and five times more a minute apart, until it is answered 200:
                            {"sample":"call_finished","sealed":true}   {"body":{"any":"JSON"},"copies":2,"url":"http://…"}
                          samples: call_finished calls_unanswered waba_status agent_status
   GET  /_sim/callbacks   every try of a callback, and what it was answered, the last 100

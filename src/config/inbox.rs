@@ -36,6 +36,12 @@ pub(super) fn inbox(given: Option<&Given<file::Inbox>>, around: &mut Surrounding
         ));
     }
     let keep_answers = positive(written.keep_answers.as_ref(), DAY)?;
+    if let Some(given) = written.keep_answers.as_ref().filter(|_| keep_answers < DAY) {
+        around.warnings.push(given.fault(
+            "is under 24h; a program that repeats a key later than this makes a second call, so write more than the longest \
+             time after which one repeats",
+        ));
+    }
     let key = match (&written.key, &written.key_file) {
         (Some(key), None) => InboxKey::Given(key_at_rest(key, around)?),
         (None, Some(given)) => InboxKey::File(file_path(given, around.dir)?),

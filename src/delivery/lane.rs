@@ -101,8 +101,8 @@ impl Lane {
         let _ = self.retired.subscribe().wait_for(|&retired| retired).await;
     }
 
-    /// Delivers until `stop` begins or the lane is retired; then attempts under way may end, until the grace is over. What is left then is given
-    /// back by being dropped.
+    /// Delivers until `stop` begins or the lane is retired; then attempts under way may end, until the grace is over. What is
+    /// left then is given back by being dropped.
     pub(super) async fn run(self: Arc<Self>, stop: Stop) {
         let mut attempts = JoinSet::new();
         tokio::select! {
@@ -194,7 +194,7 @@ impl Lane {
         let now = clock::now();
         let change = self.probe().attempt_ended(ended.outcome.is_answer(), now, chance());
         let age = Duration::from_millis(clock::wall_millis().saturating_sub(leased.received_ms));
-        let settlement = self.settlement(&leased, ended.outcome, age);
+        let settlement = self.settlement(&leased, ended.outcome);
         self.observe(&leased, ended, now - begun, age);
         self.tell(change);
         self.settle(leased, settlement).await;
@@ -202,13 +202,14 @@ impl Lane {
     }
 
     /// What an outcome means for the callback.
-    fn settlement(&self, leased: &Leased, outcome: Outcome, age: Duration) -> Settlement {
+    fn settlement(&self, leased: &Leased, outcome: Outcome) -> Settlement {
         let asked = match outcome {
             Outcome::Delivered => return Settlement::Delivered,
             Outcome::Gone | Outcome::Buried => return Settlement::Bury { reason: outcome.word() },
             Outcome::Throttled(asked) => Some(asked),
             _ => None,
         };
+        let age = self.inbox.age(leased, self.schedule.retain());
         let failed = Failed { attempt: leased.attempt, age, redriven: leased.redriven, asked, chance: chance() };
         match self.schedule.next(failed) {
             Some(wait) => Settlement::Retry { wait, outcome: outcome.word() },

@@ -42,6 +42,11 @@ impl Schedule {
         Self { steps: steps.to_vec(), retain }
     }
 
+    /// How long after its acceptance a callback is tried.
+    pub(super) const fn retain(&self) -> Duration {
+        self.retain
+    }
+
     /// How long to wait before the next attempt; `None`: its time is over.
     ///
     /// The last attempt is made when the time ends, however long the step before it would be.

@@ -1,7 +1,8 @@
 //! Who may connect: so many at a time, so many from one address, and over TLS where that is configured.
 //!
 //! What is too much on a public listener is closed at once, so that it costs a file descriptor for a moment and no
-//! more: the newest of an address, and of all the one that has asked for nothing for longest. It counts in memory that the connections themselves bound, and never reads a request.
+//! more: the newest of an address, and of all the one that has asked for nothing for longest. It counts in memory that the
+//! connections themselves bound, and never reads a request.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,7 +1,7 @@
 //! What we refused and the platform will try again: how long until it gives up.
 //!
-//! The platform tries a callback that was not answered 200 every minute, five times at most, then never again. Each
-//! refused one is remembered by a keyed hash until it is accepted or its last try is over; nothing of it is kept.
+//! The platform tries a callback once and, while it is not answered 200, five times more a minute apart, then never
+//! again. Each refused one is remembered by a keyed hash until it is accepted or its last try is over; nothing of it is kept.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, VecDeque};

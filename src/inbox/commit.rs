@@ -31,6 +31,8 @@ pub(super) struct Purge {
     pub(super) until_ms: Option<u64>,
     /// Answers to calls with a key that were given before.
     pub(super) forget_ms: u64,
+    /// Calls of the ledger that were made before.
+    pub(super) ledger_ms: u64,
 }
 
 /// Makes a transaction of jobs, of what is purged and of what is noted.
@@ -55,7 +57,7 @@ pub(super) fn commit(
             room.look(recovery::used_bytes(&store.connection)?);
         }
     }
-    noting.apply(store, purge.most > 0, now_ms)?;
+    noting.apply(store, purge.most > 0, purge.ledger_ms)?;
     for job in jobs {
         outcomes.push(match job {
             // Its answer will need room that nobody else may have taken by then.

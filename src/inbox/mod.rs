@@ -2,6 +2,7 @@
 //!
 //! Owns the database, the key at rest, and what is waiting, leased, delivered or dead. It never sends anything.
 
+mod age;
 mod census;
 mod checkpoint;
 mod commit;
@@ -40,6 +41,7 @@ mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -263,6 +265,12 @@ impl Inbox {
             }))
         };
         self.0.operators.ask(shown).await
+    }
+
+    /// How long ago a callback was taken that is kept for `retain`. A wall clock that was set forward makes none older.
+    pub fn age(&self, leased: &Leased, retain: Duration) -> Duration {
+        let now_ms = self.0.shared.ages().now_ms(retain, clock::now());
+        Duration::from_millis(now_ms.saturating_sub(leased.received_ms))
     }
 
     /// Sends deliveries of at most `most` entries again, `pace` apart: those that fit; without a state, the dead ones.

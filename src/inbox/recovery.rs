@@ -51,6 +51,17 @@ pub(super) fn read_marks(connection: &Connection) -> rusqlite::Result<Marks> {
     Ok(marks)
 }
 
+/// The time of the newest thing in it: a callback, the claim or the end of a key, a call. `None`: it is empty.
+pub(super) fn newest_ms(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    // Each is an end of a tree, so nothing is searched.
+    let newest = "SELECT max(coalesce((SELECT received FROM entry ORDER BY id DESC LIMIT 1), 0), \
+                             coalesce((SELECT claimed FROM keyed ORDER BY id DESC LIMIT 1), 0), \
+                             coalesce((SELECT ended FROM keyed WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT 1), 0), \
+                             coalesce((SELECT at FROM ledger ORDER BY id DESC LIMIT 1), 0))";
+    let newest: i64 = connection.query_row(newest, [], |row| row.get(0))?;
+    Ok(u64::try_from(newest).ok().filter(|newest| *newest > 0))
+}
+
 /// Bytes in use: pages that hold something.
 pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pragma = |name: &str| connection.prepare_cached(name)?.query_row([], |row| row.get::<_, i64>(0));

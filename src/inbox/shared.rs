@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::age::Ages;
 use super::custody::Keeper;
 use super::health::Health;
 use super::lease::Desk;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) retain: Duration,
     /// How long the answer to a call with a key is remembered.
     pub(super) keep_answers: Duration,
+    /// By how much wall time is ahead of the time that passed.
+    pub(super) ages: Mutex<Ages>,
     /// Most bytes in use.
     pub(super) max_bytes: u64,
     pub(super) queue: Queue,
@@ -44,6 +47,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn ages(&self) -> MutexGuard<'_, Ages> {
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
+use super::age::Ages;
 use super::custody::{Custody, Keeper};
 use super::filter::State;
 use super::health::Health;
@@ -24,6 +25,7 @@ use super::shared::Shared;
 use super::store::number;
 use super::writer::Writer;
 use super::{Threads, checkpoint};
+use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
 
@@ -67,6 +69,7 @@ pub(super) fn start(
         vault: OnceLock::new(),
         retain: rules.retain,
         keep_answers: rules.keep_answers,
+        ages: Mutex::new(Ages::new(rules.retain.max(rules.keep_answers).max(rules.ledger), clock::now())),
         max_bytes: rules.max_bytes,
         queue: Queue::default(),
         desk: Desk::new(receivers),

@@ -144,12 +144,14 @@ impl Writer {
         self.noting = calls.len() == ledger::STEP;
         let started = clock::now();
         let now_ms = clock::wall_millis();
+        look(&self.shared, now_ms, started);
+        let over_ms = |kept: Duration| self.shared.ages().over_ms(kept, started);
         let purge = Purge {
             most: if self.purging { PURGE } else { 0 },
-            forget_ms: now_ms.saturating_sub(u64::try_from(self.shared.keep_answers.as_millis()).unwrap_or(u64::MAX)),
+            forget_ms: over_ms(self.shared.keep_answers),
             // Short of room, the age of a delivered entry does not matter.
-            until_ms: (!self.room.is_short())
-                .then(|| now_ms.saturating_sub(u64::try_from(self.shared.retain.as_millis()).unwrap_or(u64::MAX))),
+            until_ms: (!self.room.is_short()).then(|| over_ms(self.shared.retain)),
+            ledger_ms: over_ms(self.shared.ledger.bounds().age()),
         };
         match commit(store, &jobs, &purge, &Noting { calls: &calls, shared: &self.shared }, &mut self.room, now_ms) {
             // What is in a file without a name is not found at the next start, so it was not kept.
@@ -275,11 +277,16 @@ impl Writer {
     /// Goes on with this database, or without one.
     fn resume(&mut self, opened: Result<Store, Unavailable>) {
         match opened {
-            Ok(store) => {
-                self.store = Some(store);
-                self.health(Ok(()));
-                self.shared.desk.reopen();
-            }
+            Ok(store) => match recovery::newest_ms(&store.connection) {
+                Ok(newest) => {
+                    let (wall_ms, now) = (clock::wall_millis(), clock::now());
+                    newest.into_iter().for_each(|newest| self.shared.ages().resume(newest, wall_ms, now));
+                    self.store = Some(store);
+                    self.health(Ok(()));
+                    self.shared.desk.reopen();
+                }
+                Err(error) => _ = self.recover(&error),
+            },
             Err(why) => self.fail(why),
         }
     }
@@ -305,6 +312,7 @@ impl Writer {
     }
 
     fn keep_up(&mut self) {
+        look(&self.shared, clock::wall_millis(), clock::now());
         self.purging = self.store.is_some();
         self.noting = self.purging && !self.shared.ledger.is_empty();
         disk::show(&self.shared.path, &self.shared.metrics.callbacks);
@@ -352,6 +360,18 @@ impl Writer {
             self.health(Ok(()));
         }
         Ok(())
+    }
+}
+
+/// Compares the clocks, and tells of a wall clock that ran ahead.
+fn look(shared: &Shared, wall_ms: u64, now: clock::Instant) {
+    let ahead = shared.ages().look(wall_ms, now);
+    if let Some(ahead) = ahead {
+        tracing::warn!(
+            seconds = ahead.as_secs(),
+            "the wall clock ran ahead of the time that passed (it was set, or the machine stood still): what the inbox keeps \
+             for a time is kept for that time from now on"
+        );
     }
 }
 

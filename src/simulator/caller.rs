@@ -1,4 +1,4 @@
-//! The platform's caller: sends a callback, again every minute while it is not answered 200, five times at most, and
+//! The platform's caller: sends a callback once and, while it is not answered 200, five times more a minute apart, and
 //! then never again. Every try is on record. It decides neither what a callback says nor when a call ended.
 
 use std::collections::VecDeque;

@@ -170,8 +170,8 @@ impl Simulator {
         self.platform().lines.open()
     }
 
-    /// Sends a callback as the platform does, and waits for its last try: again every minute
-    /// ([`Options::callback_minute`]) until it is answered 200, five times at most. Returns every try; none when the
+    /// Sends a callback as the platform does, and waits for its last try: once, and five times more a minute apart
+    /// ([`Options::callback_minute`]), until it is answered 200. Returns every try; none when the
     /// simulator stopped meanwhile.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use crate::clock::{self, Instant};
 
 impl<L: Login> Cache<L> {
     /// Holds a token from now on: the first login at once, then one at 80 % of each life (with jitter), at once
-    /// after a refusal or with another secret, and after failures with a back-off of 2 s doubling to 60 s. The old token serves until its true
-    /// end meanwhile. Runs until `shutdown` is ready.
+    /// after a refusal or with another secret, and after failures with a back-off of 2 s doubling to 60 s. The old token
+    /// serves until its true end meanwhile. Runs until `shutdown` is ready.
     pub async fn keep_fresh(self, shutdown: impl Future) {
         self.keep(Need::Always, shutdown).await;
     }

@@ -68,6 +68,10 @@ const ONLY_IN: [(&[&str], &[&str], &str); 13] = [
 /// Functions whose name a trait of another crate asks for.
 const FOREIGN_NAMES: [&str; 4] = ["get_ssl_digest", "get_timing_digest", "get_proxy_digest", "get_socket_digest"];
 
+/// Rooms that the map describes as a whole, because their files are named after what they do: a subcommand, a table of the
+/// configuration; and the simulator, which stands apart.
+const DESCRIBED_WHOLE: [&str; 3] = ["cli", "config", "simulator"];
+
 /// The longest file that is still read in one sitting, in lines.
 const ONE_SITTING: usize = 450;
 
@@ -216,6 +220,53 @@ fn every_file_says_what_it_owns_and_is_read_in_one_sitting() {
             wrong.push(format!("src/{path} has {} lines; no file has more than {ONE_SITTING}", text.lines().count()));
         }
     }
+    assert_none(wrong);
+}
+
+/// The map of ARCHITECTURE.md: the paths that begin an entry, and the words after each.
+fn map() -> Vec<(String, Vec<String>)> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).expect("text");
+    let map = page.split("## Codemap\n").nth(1).and_then(|rest| rest.split("```\n").nth(1)).expect("a map");
+    let mut entries: Vec<(String, Vec<String>)> = Vec::new();
+    for word in map.split_whitespace() {
+        match word.strip_prefix("src/").map(|path| path.trim_end_matches(';')) {
+            Some(path) => entries.push((path.to_owned(), Vec::new())),
+            None => entries.last_mut().expect("it begins with a path").1.push(word.to_owned()),
+        }
+    }
+    entries
+}
+
+#[test]
+fn the_map_names_every_file_or_its_folder_and_nothing_that_is_gone() {
+    let (map, sources) = (map(), sources());
+    let says = |room: &str, name: &str| {
+        let is_name = |word: &String| word.trim_matches(|c: char| !is_of_name(c) && c != '/') == name;
+        map.iter().any(|(path, words)| path == room && words.iter().any(is_name))
+    };
+    let mut wrong = Vec::new();
+    for Source { path, .. } in &sources {
+        let named = match path.split('/').collect::<Vec<_>>()[..] {
+            [_] => map.iter().any(|(entry, _)| entry == path),
+            [room, ..] if DESCRIBED_WHOLE.contains(&room) => map.iter().any(|(entry, _)| *entry == format!("{room}/")),
+            [_, "mod.rs" | "fuzzing.rs"] | [_, "tests", ..] => true,
+            [room, file] => says(&format!("{room}/"), file.trim_end_matches(".rs")),
+            // The tests of one file stand in a folder of its name.
+            [room, folder, ..] => {
+                let room = format!("{room}/");
+                says(&room, &format!("{folder}/")) || path.ends_with("/tests.rs") && says(&room, folder)
+            }
+            _ => false,
+        };
+        if !named {
+            wrong.push(format!(
+                "src/{path} stands nowhere in the map of ARCHITECTURE.md: name it in the entry of its room"
+            ));
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let gone = map.iter().filter(|(path, _)| !path.contains('<') && !src.join(path).exists());
+    wrong.extend(gone.map(|(path, _)| format!("ARCHITECTURE.md: there is no src/{path} any more")));
     assert_none(wrong);
 }
 

@@ -85,6 +85,11 @@ impl Bounds {
         Self { age, rows: max_bytes / ROW }
     }
 
+    /// How long a call is kept.
+    pub(super) const fn age(self) -> Duration {
+        self.age
+    }
+
     fn keeps_any(&self) -> bool {
         !self.age.is_zero()
     }

@@ -20,13 +20,13 @@ pub(in crate::inbox) struct Noting<'a> {
 }
 
 impl Noting<'_> {
-    /// Writes the calls, and where it is time for that forgets old ones.
-    pub(in crate::inbox) fn apply(&self, store: &mut Store, forgets: bool, now_ms: u64) -> rusqlite::Result<()> {
+    /// Writes the calls, and where it is time for that forgets those of before `until_ms`.
+    pub(in crate::inbox) fn apply(&self, store: &mut Store, forgets: bool, until_ms: u64) -> rusqlite::Result<()> {
         if let Some(vault) = self.shared.vault.get().filter(|_| !self.calls.is_empty()) {
             insert(store, vault, self.calls)?;
         }
         if forgets {
-            forget(&store.connection, self.shared.ledger.bounds(), now_ms)?;
+            forget(&store.connection, self.shared.ledger.bounds(), until_ms)?;
         }
         Ok(())
     }
@@ -63,9 +63,8 @@ fn insert(store: &mut Store, vault: &Vault, calls: &[Call]) -> rusqlite::Result<
 }
 
 /// Forgets rows that are older than they may be, and those that are too many; at most a few hundred. Returns how many.
-fn forget(connection: &Connection, bounds: Bounds, now_ms: u64) -> rusqlite::Result<u64> {
-    let age = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
-    let until = number(now_ms.saturating_sub(age));
+fn forget(connection: &Connection, bounds: Bounds, until_ms: u64) -> rusqlite::Result<u64> {
+    let until = number(until_ms);
     let newest: Option<i64> =
         connection.prepare_cached("SELECT max(id) FROM ledger")?.query_row([], |row| row.get(0)).optional()?.flatten();
     let Some(newest) = newest else { return Ok(0) };

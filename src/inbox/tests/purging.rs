@@ -127,9 +127,27 @@ async fn what_a_purge_leaves_delivered_goes_by_age_like_the_rest() {
     settle_next(&inbox, "crm", Settlement::Delivered).await;
     let waiting = Filter { receiver: Some("books".to_owned()), state: Some(State::Waiting), ..Filter::default() };
     assert_eq!(inbox.purge(waiting, None, 10, false).await.map(|batch| batch.matched), Ok(1));
+    let young = store(&inbox, callback("young")).await;
     drop(inbox);
     let inbox = folder.open();
     // The writer looks after what is old before it appends.
     let next = store(&inbox, NewCallback { receivers: Vec::new(), ..callback("next") }).await;
-    assert_eq!(listed(&inbox, Filter::default()).await.iter().map(|listed| listed.id).collect::<Vec<_>>(), [next]);
+    let left: Vec<_> = listed(&inbox, Filter::default()).await.iter().map(|listed| listed.id).collect();
+    assert_eq!(left, [young, next]);
+}
+
+#[tokio::test]
+async fn a_time_in_which_no_gateway_ran_makes_nothing_older() {
+    let folder = Folder::new("purge-pause");
+    let inbox = folder.open();
+    let delivered = store_old(&inbox, "delivered", 20).await;
+    settle_next(&inbox, "books", Settlement::Delivered).await;
+    let waiting = store_old(&inbox, "waiting", 19).await;
+    drop(inbox);
+    let inbox = folder.open();
+    let next = store(&inbox, NewCallback { receivers: Vec::new(), ..callback("next") }).await;
+    let left: Vec<_> = listed(&inbox, Filter::default()).await.iter().map(|listed| listed.id).collect();
+    assert_eq!(left, [delivered, waiting, next], "nobody knows whether it was so long");
+    let leased = inbox.lease("books", 1).await.expect("leases").pop().expect("it is due");
+    assert!(inbox.age(&leased, Duration::from_secs(14 * 86_400)) < Duration::from_secs(60), "nor is it over");
 }

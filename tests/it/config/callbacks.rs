@@ -408,6 +408,11 @@ fn the_inbox_has_one_key_that_is_long_enough() {
         "line 16: retain is under 24h; a receiver that is down for longer finds its callbacks among the dead letters, so \
          write more",
     );
+    warned(
+        &inbox("keep_answers = \"23h\""),
+        "line 16: keep_answers is under 24h; a program that repeats a key later than this makes a second call, so write more \
+         than the longest time after which one repeats",
+    );
     // What is wrong is told even where no source stores.
     refused(
         &inbox("max_bytes = \"1MiB\"").replace(PATH, &format!("{PATH}mode = \"relay\"\n")),

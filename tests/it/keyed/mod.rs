@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod clock;
 mod freed;
 mod operate;
 mod store;

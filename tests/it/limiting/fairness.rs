@@ -14,7 +14,8 @@ use crate::support::{Gateway, calls};
 const RATE: usize = 50;
 const BURST: usize = 10;
 
-/// Callers of each program, and how long one that was refused stays away: together eighteen times as many calls as turns, if the machine keeps up.
+/// Callers of each program, and how long one that was refused stays away: together eighteen times as many calls as turns, if
+/// the machine keeps up.
 const CALLERS: usize = 16;
 const AWAY: Duration = Duration::from_millis(50);
 
@@ -44,7 +45,8 @@ impl std::fmt::Display for Served {
     }
 }
 
-/// Ten seconds beside other tests; another number by the environment, which means that nothing else runs.
+/// Ten seconds beside other tests; another number by the environment, as `make test-crash` gives it, which means that nothing
+/// else runs: the bounds are exact then.
 #[expect(clippy::disallowed_methods, reason = "how long a story is told is asked at the door, like the gateway's own")]
 fn duration() -> (Duration, bool) {
     let seconds = std::env::var("OVERLOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
@@ -112,7 +114,8 @@ fn three_programs_share_an_overloaded_account_and_the_platform_sees_its_limit() 
     println!("{seconds:.1} s, {} in the fullest second", fullest(&arrived, 1.0));
     served.iter().for_each(|served| println!("{served}"));
 
-    // Whatever was asked, no second saw more than the rate and the burst, give or take half a percent.
+    // Whatever was asked, no second saw more than the rate and the burst, give or take half a percent; where other tests run,
+    // too, and calls may bunch on their way, a quarter of the rate more.
     let bunched = if alone { 0.0 } else { RATE as f64 * BUNCHED };
     let most = (RATE + BURST) as f64 * 1.005 + bunched;
     assert!(fullest(&arrived, 1.0) as f64 <= most, "{} of {most}", fullest(&arrived, 1.0));

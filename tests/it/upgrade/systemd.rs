@@ -98,6 +98,8 @@ fn a_systemd_that_goes_away_before_it_is_told_leaves_the_old_process_serving() {
     drop(told);
     go.send(()).expect("the platform waits");
     assert_eq!(client.answer().status, 200);
+    // Until then the next process answers, and is killed while it does.
+    gateway.log_line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("the upgrade was refused")));
     until_refused(&gateway, "NOTIFY_SOCKET is set and nobody hears");
     assert!(!runs(next), "nobody would watch it");
     assert_eq!(gateway.client().get(DETAIL).status, 200);
