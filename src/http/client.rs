@@ -319,6 +319,11 @@ impl Connection {
     pub(crate) fn reused(&self) -> bool {
         self.reused
     }
+
+    /// Whether the platform has neither ended it nor said anything on it, as far as anybody can know.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        self.wire.is_silent()
+    }
 }
 
 /// A request whose head was written.

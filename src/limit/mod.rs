@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use budget::{Admitted, Budget, NoRoom, Reserved};
-pub use deadline::{BadDeadline, parse as parse_deadline};
+pub use deadline::{BadDeadline, Deadline, parse as parse_deadline};
 pub use fields::Met;
 pub(crate) use spent::SpentBy;
 
@@ -115,8 +115,8 @@ pub struct Turn<'a> {
     account: Option<Place>,
     /// It tries for others whether the platform is back, and owes the breaker a word.
     probes: bool,
-    /// How long a request may wait to leave.
-    patience: Duration,
+    /// Until when a request may wait to leave, where the call says so itself: one time for all its waits.
+    end: Option<Instant>,
     left: Instant,
 }
 
@@ -198,9 +198,9 @@ impl AccountLimits {
         mut now: Instant,
         met: &mut Met<'a>,
     ) -> Result<Turn<'a>, Refused> {
-        let patience = patience.unwrap_or(self.max_wait);
         // One for all gates, while the time goes on with each that lets it wait.
-        let (deadline, now) = (now + patience, &mut now);
+        let end = patience.map(|patience| now + patience);
+        let (deadline, now) = (end.unwrap_or(now + self.max_wait), &mut now);
         if let Some(breaker) = &self.breaker {
             breaker.check().map_err(Refused::Open)?;
         }
@@ -212,7 +212,7 @@ impl AccountLimits {
             operation: self.enter(of_operation, LimitedBy::Operation, program.lane, deadline, now, met).await?,
             account: self.enter(self.gate.as_ref(), LimitedBy::Account, program.lane, deadline, now, met).await?,
             probes: false,
-            patience,
+            end,
             left: *now,
         };
         if let Some(breaker) = &self.breaker {
@@ -258,6 +258,12 @@ impl AccountLimits {
         Refused::Limited(by, not_now.wait)
     }
 
+    /// A call does not leave because the time is over that it wrote itself.
+    pub fn refuse_late(&self) -> Refused {
+        self.series.limited(LimitedBy::Deadline);
+        Refused::Limited(LimitedBy::Deadline, Duration::ZERO)
+    }
+
     /// Uses and shows what time has brought back, also while nobody calls.
     pub fn recover(&self, now: Instant) {
         if let Some(gate) = &self.gate {
@@ -279,8 +285,8 @@ impl Turn<'_> {
         let Some(place) = &mut self.account else { return Ok(Duration::ZERO) };
         // Since the last look at the clock a body may have arrived.
         let now = clock::now();
-        let wait =
-            place.leave(self.patience, now).map_err(|not_now| self.limits.refuse(not_now, LimitedBy::Account))?;
+        let patience = self.end.map_or(self.limits.max_wait, |end| end.saturating_duration_since(now));
+        let wait = place.leave(patience, now).map_err(|not_now| self.limits.refuse(not_now, LimitedBy::Account))?;
         self.left = now + wait;
         Ok(wait)
     }
@@ -395,6 +401,27 @@ mod tests {
         assert_eq!(passes(&limits, &own[0], "other").await, Err("account"), "its burst of three is used up");
         own = ProgramLimits::all(&programs(&["new"]), &[], now);
         assert_eq!(passes(&account(&own, None), &own[0], "other").await, Ok(()), "another account");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_call_waited_for_its_turn_it_does_not_wait_again_to_leave() {
+        let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
+                    limit = { rate = \"15/m\", burst = 1 }\n";
+        let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
+        let (metrics, start) = (Metrics::try_new().expect("series"), clock::now());
+        let own = ProgramLimits::all(&programs(&["a"]), &[], start);
+        let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, start);
+        let second = Duration::from_secs(1);
+        let mut met = Met::default();
+        let mut one = limits.admit(&own[0], "other", None, start, &mut met).await.expect("at once");
+        assert_eq!(one.leave(), Ok(Duration::ZERO));
+        // Its turn comes after four seconds; the first one leaves again then, and comes before it.
+        let mut other = limits.admit(&own[0], "other", Some(5 * second), start, &mut met).await.expect("in time");
+        assert!(one.leave().is_ok());
+        let waited = (clock::now() - start).as_secs_f64().round();
+        assert_eq!(waited, 4.0);
+        let Err(Refused::Limited(LimitedBy::Account, wait)) = other.leave() else { panic!("it waits four more") };
+        assert_eq!(wait.as_secs_f64().round(), 4.0);
     }
 
     #[tokio::test(start_paused = true)]

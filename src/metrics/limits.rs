@@ -7,7 +7,7 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 use super::declare::Declare;
 
 /// What refused a call, in the order of the counters of [`LimitSeries`].
-const LIMITS: [&str; 6] = ["program", "operation", "account", "pause", "concurrency", "queue"];
+const LIMITS: [&str; 7] = ["program", "operation", "account", "pause", "concurrency", "queue", "deadline"];
 
 /// The states of a breaker, in the order in which they are shown.
 const STATES: [&str; 3] = ["closed", "open", "probing"];
@@ -88,6 +88,8 @@ pub enum LimitedBy {
     Concurrency,
     /// The number of calls of one program that may wait.
     Queue,
+    /// The call's own time, over before it could leave.
+    Deadline,
 }
 
 impl LimitSeries {

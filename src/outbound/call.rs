@@ -58,9 +58,10 @@ pub(super) async fn carry<'a>(
 
     // 2. Admit: its turn, then memory, then the body.
     let (turn, waited) = {
-        let Received { account, program, operation, patience, .. } = &received;
+        let Received { account, program, operation, .. } = &received;
         let (program, now) = (&outbound.limits[program.index], record.looked());
-        let mut turn = pin!(account.limits.admit(program, &operation.name, *patience, now, &mut record.met));
+        let patience = received.patience();
+        let mut turn = pin!(account.limits.admit(program, &operation.name, patience, now, &mut record.met));
         match at_once(turn.as_mut()).await {
             Some(turn) => (turn, false),
             None => tokio::select! {

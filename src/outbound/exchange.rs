@@ -38,8 +38,7 @@ pub(super) async fn once(
     let before = record.sent;
     let mut fresh = false;
     loop {
-        let connection = connect(received, fresh, turn, record).await?;
-        leave(turn, record).await?;
+        let connection = depart(received, fresh, turn, record).await?;
         record.sent = Sent::Unknown;
         let sent = received.account.client.send(connection, &outgoing.head, credentials.parts(), &outgoing.body).await;
         record.lap(Phase::Platform);
@@ -70,8 +69,7 @@ pub(super) async fn stream(
     turn: &mut Turn<'_>,
     record: &mut Record<'_>,
 ) -> Result<Answer, Stop> {
-    let connection = connect(received, true, turn, record).await?;
-    unless_gone(session, pin!(leave(turn, record))).await??;
+    let connection = unless_gone(session, pin!(depart(received, true, turn, record))).await??;
     let before = record.sent;
     record.sent = Sent::Unknown;
     let credentials = Credentials::new(received, token);
@@ -98,14 +96,33 @@ pub(super) async fn stream(
     Ok(answer)
 }
 
-/// The account's rate is charged now, and the request may leave.
-async fn leave(turn: &mut Turn<'_>, record: &mut Record<'_>) -> Result<(), Stop> {
+/// A connection over which the request may leave now: the account's rate is charged, once, and the call is in time.
+async fn depart(
+    received: &Received<'_>,
+    fresh: bool,
+    turn: &mut Turn<'_>,
+    record: &mut Record<'_>,
+) -> Result<Connection, Stop> {
+    let mut connection = connect(received, fresh, turn, record).await?;
+    check_in_time(received)?;
     let wait = turn.leave().map_err(refused)?;
-    if !wait.is_zero() {
-        sleep(wait).await;
-        record.lap(Phase::LimitWait);
+    if wait.is_zero() {
+        return Ok(connection);
     }
-    Ok(())
+    sleep(wait).await;
+    record.lap(Phase::LimitWait);
+    if !connection.is_silent() {
+        // The platform has ended it meanwhile. What is written to it now would look as if it had left.
+        received.account.series.connected(ConnectionOutcome::Replaced);
+        connection = connect(received, true, turn, record).await?;
+    }
+    check_in_time(received)?;
+    Ok(connection)
+}
+
+/// Nothing leaves after the time that its program wrote.
+fn check_in_time(received: &Received<'_>) -> Result<(), Stop> {
+    if received.is_late() { Err(refused(received.account.limits.refuse_late()).into()) } else { Ok(()) }
 }
 
 /// The limits learn what the platform's answer says of them.

@@ -15,7 +15,7 @@ use super::stop::Stop;
 use crate::clock;
 use crate::http::head::{Length, Request};
 use crate::http::headers::{IS_ENCRYPTED, SIGNED};
-use crate::limit::parse_deadline;
+use crate::limit::{Deadline, parse_deadline};
 use crate::program::{Credential, Program, Unknown};
 use crate::reply::{Refusal, Reply};
 use crate::token::Family;
@@ -33,14 +33,24 @@ pub(super) struct Received<'a> {
     /// `Some` when this call is sealed.
     pub(super) sealing: Option<&'a Sealing>,
     pub(super) length: Length,
-    /// How long it can wait for its turn, when it says so itself.
-    pub(super) patience: Option<Duration>,
+    /// Until when it can wait, for whatever it waits before it leaves, when it says so itself.
+    pub(super) deadline: Option<Deadline>,
 }
 
 impl Received<'_> {
     /// Whether sending it twice does no harm (RFC 9110 section 9.2.1, as far as the platform's clients go).
     pub(super) fn is_safe(&self) -> bool {
         matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// How long it can wait from now on, when it says so itself.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.left(clock::now()))
+    }
+
+    /// Whether the time is over after which it should not leave.
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.is_over(clock::now()))
     }
 }
 
@@ -97,13 +107,16 @@ pub(super) fn receive<'a>(
     check_plain(request)?;
     let sealing = account.sealing.as_ref().filter(|_| operation.sealed != Some(false));
     record.sealed = sealing.is_some();
-    let patience = match request.only("x-gateway-deadline").map_err(|_| Refusal::BadDeadline)? {
+    let deadline = match request.only("x-gateway-deadline").map_err(|_| Refusal::BadDeadline)? {
         None => None,
-        Some(written) => Some(parse_deadline(written, clock::wall_millis()).map_err(|_| Refusal::BadDeadline)?),
+        Some(written) => {
+            let deadline = parse_deadline(written, clock::wall_millis(), clock::now());
+            Some(deadline.map_err(|_| Refusal::BadDeadline)?)
+        }
     };
     let (method, path, query) = (request.method(), request.path(), request.query());
     let length = request.length();
-    Ok(Received { program, account, operation, request, method, path, query, sealing, length, patience })
+    Ok(Received { program, account, operation, request, method, path, query, sealing, length, deadline })
 }
 
 /// The program that the call's credential names.

@@ -65,6 +65,7 @@ pub(super) fn refused(refused: Refused) -> Reply {
                 LimitedBy::Pause => "the platform asked for a pause",
                 LimitedBy::Concurrency => "as many calls are in flight as concurrency of a limit allows",
                 LimitedBy::Queue => "as many calls of this program wait as may",
+                LimitedBy::Deadline => "the time in its X-Gateway-Deadline was over before it could leave",
             };
             Reply { retry_after: Some(wait), detail: Some(detail), ..Refusal::Limited.into() }
         }

@@ -109,14 +109,14 @@ pub(super) async fn enter<'a>(
         key,
     };
     // Just after a take-over the process before this one still ends its calls with keys.
-    inbox.tried_within(received.patience.unwrap_or(outbound.rules.body_timeout)).await;
+    inbox.tried_within(received.patience().unwrap_or(outbound.rules.body_timeout)).await;
     let key = inbox.key(&scope).map_err(unavailable)?;
     let (flight, waited) = {
         let mut entering = pin!(inbox.entrance(&key).enter());
         match at_once(entering.as_mut()).await {
             Some(flight) => (flight, false),
             None => {
-                let patience = received.patience.unwrap_or(outbound.rules.body_timeout);
+                let patience = received.patience().unwrap_or(outbound.rules.body_timeout);
                 let entered = tokio::select! {
                     biased;
                     entered = timeout(patience, entering) => entered,

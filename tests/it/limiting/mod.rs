@@ -2,6 +2,7 @@
 
 mod fairness;
 mod fields;
+mod leaving;
 mod platform;
 mod waiting;
 
