@@ -3,14 +3,14 @@
 //! It says how far it has come, once for each step. It sends no connection over and never serves again.
 
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::pair::Pair;
-use super::predecessor::Predecessor;
+use super::predecessor::{Predecessor, Progress};
 use super::{Message, raised};
 use crate::app::notify;
 use crate::clock;
@@ -30,22 +30,6 @@ const LAST_ONES: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether a call with a key is still under way.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// How far handing over has come.
-pub(super) struct Progress {
-    /// The next process.
-    pub(super) to: u32,
-    /// When somebody asked for it.
-    pub(super) asked: clock::Instant,
-    /// The service manager was told that the next process is the gateway.
-    pub(super) announced: AtomicBool,
-    /// The inbox is on its way: there is no way back.
-    pub(super) committed: AtomicBool,
-    /// Connections that went over.
-    pub(super) connections: AtomicUsize,
-    /// The next process was told to stop, and has.
-    pub(super) is_alone: AtomicBool,
-}
 
 impl Predecessor {
     /// Ends what is under way here, in the order in which the new process needs it.

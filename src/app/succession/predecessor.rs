@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::leaving::Progress;
 use super::pair::{self, ANSWER, Packet, Pair};
 use super::raised::Raised;
 use super::{Bound, FORMAT, Message, place_of};
@@ -105,6 +104,22 @@ pub(in crate::app) struct Failed {
     /// Whether this process goes on as if nothing had been. If not, the inbox had changed hands, and this is the crash of a
     /// gateway.
     pub(in crate::app) serves_on: bool,
+}
+
+/// How far handing over has come.
+pub(super) struct Progress {
+    /// The next process.
+    pub(super) to: u32,
+    /// When somebody asked for it.
+    pub(super) asked: clock::Instant,
+    /// The service manager was told that the next process is the gateway.
+    pub(super) announced: AtomicBool,
+    /// The inbox is on its way: there is no way back.
+    pub(super) committed: AtomicBool,
+    /// Connections that went over.
+    pub(super) connections: AtomicUsize,
+    /// The next process was told to stop, and has.
+    pub(super) is_alone: AtomicBool,
 }
 
 impl Upgrades {
