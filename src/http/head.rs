@@ -65,6 +65,8 @@ pub(crate) struct Request {
     fields: Vec<Field>,
     lengths: Lengths,
     method: Method,
+    /// As it came, apart from the other bytes: they need not be text, and this was found to be.
+    target: String,
     path: Range<usize>,
     query: Option<Range<usize>>,
     length: Length,
@@ -86,6 +88,7 @@ impl Request {
             fields: Vec::new(),
             lengths: Lengths::default(),
             method: Method::GET,
+            target: String::new(),
             path: 0..0,
             query: None,
             length: Length::None,
@@ -98,6 +101,8 @@ impl Request {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_ROOM);
+        self.target.clear();
+        self.target.shrink_to(KEPT_ROOM);
         self.fields.clear();
         (self.method, self.path, self.query) = (Method::GET, 0..0, None);
         (self.lengths, self.length, self.is_http11, self.keeps_alive) = (Lengths::default(), Length::None, true, false);
@@ -119,12 +124,12 @@ impl Request {
         if self.path.is_empty() && self.method != Method::CONNECT {
             return "/";
         }
-        std::str::from_utf8(&self.bytes[self.path.clone()]).unwrap_or_default()
+        &self.target[self.path.clone()]
     }
 
     /// What follows the first `?` of the target, as it came; `None` without one.
     pub(crate) fn query(&self) -> Option<&str> {
-        self.query.clone().map(|query| std::str::from_utf8(&self.bytes[query]).unwrap_or_default())
+        self.query.clone().map(|query| &self.target[query])
     }
 
     /// Name and value of each field, in order, as spelled; values without the space around them.
@@ -209,7 +214,8 @@ impl Request {
             return if good { Ok(()) } else { Err(Malformed::Target.into()) };
         }
         let (path, query) = target::split(target, framing.host).ok_or(Malformed::Target)?;
-        let end = within(target.as_bytes()).end;
+        let end = target.len();
+        self.target.push_str(target);
         self.query = query.map(|query| end - query.len()..end);
         let end = self.query.as_ref().map_or(end, |query| query.start - 1);
         self.path = end - path.len()..end;

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -292,7 +292,10 @@ async fn converse<A: App>(
         if session.is_last(drain) {
             session.close_after();
         }
-        let after = Box::pin(present.load().serve(&request, &mut session, peer)).await;
+        let after = {
+            let app = present.load();
+            boxed(|| app.serve(&request, &mut session, peer)).await
+        };
         match after {
             After::Keep => {}
             After::Linger => {
@@ -308,6 +311,12 @@ async fn converse<A: App>(
         }
         allowed = rules.keepalive_timeout;
     }
+}
+
+/// In a box, and made there: [`Box::pin`] makes it on the stack and moves its kilobytes.
+fn boxed<F: Future>(step: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let room = Box::new_uninit();
+    Box::into_pin(Box::write(room, step()))
 }
 
 #[cfg(test)]

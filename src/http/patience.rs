@@ -57,14 +57,19 @@ impl Patience {
         }
     }
 
-    /// The silence is over, if there was one.
+    /// The silence is over, if there was one, and counts among those that [`Patience::waited`] tells of.
     pub(super) fn heard(&mut self) {
         if let Some(since) = self.since.take() {
             self.waited += clock::now().saturating_duration_since(since);
         }
     }
 
-    /// How long all silences were together.
+    /// The silence is over, and nobody will ask how long it was: no look at the clock.
+    pub(super) fn over(&mut self) {
+        self.since = None;
+    }
+
+    /// How long all silences were together that were [heard](Patience::heard).
     pub(super) fn waited(&self) -> Duration {
         self.waited
     }

@@ -39,6 +39,8 @@ pub(crate) struct Wire {
     ahead: BytesMut,
     /// How long a read may be silent; `None`: somebody else watches.
     allowed: Option<Duration>,
+    /// Whether somebody will ask how long it was silent.
+    is_counted: bool,
     patience: Patience,
     filled_room: bool,
 }
@@ -52,6 +54,7 @@ impl Wire {
             asks: false,
             ahead: BytesMut::new(),
             allowed: None,
+            is_counted: false,
             patience: Patience::default(),
             filled_room: false,
         }
@@ -86,7 +89,7 @@ impl Wire {
     pub(crate) async fn fill(&mut self, room: usize) -> io::Result<usize> {
         let mut limit = 0;
         let taken = poll_fn(|cx| {
-            let Self { inner, ahead, patience, allowed, asks, .. } = self;
+            let Self { inner, ahead, patience, allowed, is_counted, asks, .. } = self;
             ahead.reserve(room);
             limit = ahead.capacity() - ahead.len();
             let read = pin!(inner.read_buf(ahead)).poll(cx);
@@ -101,7 +104,11 @@ impl Wire {
                     Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
                 }
                 (Some(_), Poll::Ready(_)) => {
-                    patience.heard();
+                    if *is_counted {
+                        patience.heard()
+                    } else {
+                        patience.over()
+                    }
                     read
                 }
             }
@@ -129,16 +136,16 @@ impl Wire {
 
     /// From now on a read that is silent for longer fails with [`io::ErrorKind::TimedOut`]; with `None` none does.
     pub(crate) fn allow_silence(&mut self, allowed: Option<Duration>) {
-        self.allowed = allowed;
+        (self.allowed, self.is_counted) = (allowed, false);
         self.patience.forget();
     }
 
     /// The same for the next read, as a part of what is waited for: see [`Wire::waited`].
     pub(super) fn allow_next(&mut self, allowed: Duration) {
-        self.allowed = Some(allowed);
+        (self.allowed, self.is_counted) = (Some(allowed), true);
     }
 
-    /// How long was waited since [`Wire::allow_silence`].
+    /// How long was waited in the reads that [`Wire::allow_next`] allowed since [`Wire::allow_silence`].
     pub(super) fn waited(&self) -> Duration {
         self.patience.waited()
     }

@@ -65,7 +65,7 @@ struct State {
 /// A place behind the gate. Dropping it frees it for the next one.
 #[derive(Debug)]
 pub(super) struct Place {
-    gate: Gate,
+    gate: Arc<Shared>,
     has_left: bool,
     pub(super) seen: Seen,
 }
@@ -94,7 +94,7 @@ impl Gate {
     fn adopt(&self, rules: GateRules, now: Instant) -> Self {
         let GateRules { name, quota, least, concurrency, shares } = rules;
         let (due, drive) = {
-            let mut state = self.lock();
+            let mut state = self.shared.lock();
             let part = state.turns.adopt(quota, least, concurrency, &shares, now);
             state.full = per_second(quota);
             self.show(&state, Some(part.unwrap_or(0.0)));
@@ -103,10 +103,10 @@ impl Gate {
             state.is_driven |= drive;
             (due, drive)
         };
-        self.give(due);
+        self.shared.give(due);
         self.shared.changed.notify_waiters();
         if drive {
-            self.drive(now);
+            self.shared.drive(now);
         }
         Self { policy: quota.map(|quota| Policy::new(name, quota)), shared: self.shared.clone() }
     }
@@ -126,7 +126,7 @@ impl Gate {
         let mut turn = None;
         let asked = {
             let now = *now;
-            let mut state = self.lock();
+            let mut state = self.shared.lock();
             let (due, asked) = state.turns.ask(lane, deadline.saturating_duration_since(now), now, || {
                 let (give, taken) = oneshot::channel();
                 turn = Some(taken);
@@ -136,14 +136,14 @@ impl Gate {
             let drive = matches!(asked, Asked::Waits(_)) && !state.is_driven;
             state.is_driven |= drive;
             drop(state);
-            self.give(due);
+            self.shared.give(due);
             if drive {
-                self.drive(now);
+                self.shared.drive(now);
             }
             asked
         };
         let ticket = match asked {
-            Asked::Passed(seen) => return Ok(self.place(seen)),
+            Asked::Passed(seen) => return Ok(self.shared.place(seen)),
             Asked::Refused(not_now) => return Err(not_now),
             Asked::Waits(ticket) => ticket,
         };
@@ -168,15 +168,15 @@ impl Gate {
     }
 
     fn estimate(&self, lane: usize, now: Instant) -> NotNow {
-        let (due, not_now) = self.lock().turns.estimate(lane, now);
-        self.give(due);
+        let (due, not_now) = self.shared.lock().turns.estimate(lane, now);
+        self.shared.give(due);
         not_now
     }
 
     /// The platform said no to a request that left at `left`: the rate falls, and nothing passes before `retry_after` is
     /// over. Whether the rate fell.
     pub(super) fn refused(&self, left: Instant, retry_after: Option<Duration>, now: Instant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         let part = state.turns.refused(left, retry_after, now);
         self.show(&state, part);
         part.is_some()
@@ -184,17 +184,17 @@ impl Gate {
 
     /// What is used up of it.
     pub(super) fn spent(&self, now: Instant) -> Option<Spent> {
-        self.lock().turns.spent(now)
+        self.shared.lock().turns.spent(now)
     }
 
     /// As much was used up elsewhere, before the first call here.
     pub(super) fn owe(&self, spent: &Spent, now: Instant) {
-        self.lock().turns.owe(spent, now);
+        self.shared.lock().turns.owe(spent, now);
     }
 
     /// Uses and shows what time has brought back.
     pub(super) fn recover(&self, now: Instant) {
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         let part = state.turns.recover(now);
         self.show(&state, part);
     }
@@ -212,20 +212,22 @@ impl Gate {
             met.add(policy, 0, not_now.wait);
         }
     }
+}
 
-    fn place(&self, seen: Seen) -> Place {
+impl Shared {
+    fn place(self: &Arc<Self>, seen: Seen) -> Place {
         Place { gate: self.clone(), has_left: false, seen }
     }
 
     /// Tells those whose turn has come. Never under the lock: a place that nobody takes any more is freed at once.
-    fn give(&self, due: Due<oneshot::Sender<Place>>) {
+    fn give(self: &Arc<Self>, due: Due<oneshot::Sender<Place>>) {
         for (turn, seen) in due {
             let _ = turn.send(self.place(seen));
         }
     }
 
     /// Lets calls pass as time goes on, as long as time alone helps one of them. Only one task does so at a time.
-    fn drive(&self, now: Instant) {
+    fn drive(self: &Arc<Self>, now: Instant) {
         let gate = self.clone();
         // Without a runtime the gateway is ending, and nobody waits any more.
         let Ok(runtime) = Handle::try_current() else { return };
@@ -233,7 +235,7 @@ impl Gate {
             let mut now = now;
             loop {
                 // Listens before it looks: a change in between is not missed.
-                let changed = gate.shared.changed.notified();
+                let changed = gate.changed.notified();
                 let (due, next) = {
                     let mut state = gate.lock();
                     let (due, held) = state.turns.advance(now);
@@ -254,7 +256,7 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics halfway through a change.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -314,7 +316,7 @@ impl<'a> Queued<'a> {
 
     /// Leaves the queue. `false`: its turn has come.
     fn leave(&self) -> bool {
-        let removed = self.gate.lock().turns.remove(self.lane, self.ticket);
+        let removed = self.gate.shared.lock().turns.remove(self.lane, self.ticket);
         removed.is_some()
     }
 }
@@ -365,7 +367,7 @@ mod tests {
             assert!((index * 100).saturating_sub(11) <= at && at <= index * 100 + 2, "{index}: {at}");
         }
         assert_eq!(waiting.get(), 0);
-        assert!(!gate.lock().is_driven);
+        assert!(!gate.shared.lock().is_driven);
     }
 
     #[tokio::test(start_paused = true)]
@@ -397,7 +399,7 @@ mod tests {
         calls[1].abort();
         tokio::task::yield_now().await;
         assert_eq!(waiting.get(), 1);
-        let gone = [1, 2].map(|ticket| gate.lock().turns.remove(0, ticket).is_none());
+        let gone = [1, 2].map(|ticket| gate.shared.lock().turns.remove(0, ticket).is_none());
         assert_eq!(gone, [true, true], "they are in the queue no more");
         drop(first);
         let last = calls.into_iter().next_back().expect("three");

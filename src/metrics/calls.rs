@@ -3,9 +3,9 @@
 //! A call looks its counters up in tables of its own, so that neither a scrape nor a new series ever keeps it waiting.
 //! Program and operation are counted apart: their product would be thousands of series, and the log has it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::Metrics;
@@ -79,9 +79,9 @@ impl CallCounts {
             Some(row) => row.add(fault, 1),
             None => self.families.0.row(names[0], names[1]).add(fault, 1),
         }
-        let of = |faults: &Faults| FAULTS.iter().position(|of| *of == fault).map(|at| faults[at].clone());
-        match self.by_operation.get(operation).and_then(of) {
-            Some(counter) => counter.inc(),
+        let at = FAULTS.iter().position(|of| *of == fault);
+        match self.by_operation.get(operation).zip(at) {
+            Some((faults, at)) => faults[at].inc(),
             None => self.families.1.with_label_values(&[operation, fault]).inc(),
         }
     }

@@ -125,7 +125,7 @@ async fn ask(
         let token = match &received.operation.auth {
             Auth::Token(family) => {
                 let tokens = received.account.tokens(*family);
-                let mut current = pin!(tokens.current());
+                let mut current = pin!(tokens.current(record.looked()));
                 let token = match at_once(current.as_mut()).await {
                     Some(token) => token,
                     None => {

@@ -38,19 +38,21 @@ pub(super) fn find(body: &[u8]) -> Option<i64> {
     }
 }
 
-/// Made once: making one costs as much as a search.
-static CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"code\""));
-static RETCODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"retcode\""));
+/// The end of `"code"` and of `"retcode"`, so that one search finds both. Made once: making one costs as much as a search.
+static CODE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("code\""));
 
 /// The usual case without parsing: `"code"` stands in the body once and says success, and no `"retcode"` does.
 /// Anything else has to be parsed, because a refusal counts only at the top.
 fn plain_success(body: &[u8]) -> Option<i64> {
-    let mut found = CODE.find_iter(body);
-    let after = body[found.next()? + 6..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    // Other names may end like these (`"postcode"`), and say nothing.
+    let is_code = |at: &usize| body[..*at].ends_with(b"\"") || body[..*at].ends_with(b"\"ret");
+    let mut found = CODE.find_iter(body).filter(is_code);
+    let at = found.next()?;
+    let after = body[at + 5..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
     let ends = matches!(after.get(digits), Some(b',' | b'}' | b' ' | b'\r' | b'\n' | b'\t'));
     match &after[..digits] {
-        _ if !ends || found.next().is_some() || RETCODE.find(body).is_some() => None,
+        _ if !ends || body[..at].ends_with(b"\"ret") || found.next().is_some() => None,
         b"200" => Some(200),
         b"0" => Some(0),
         _ => None,

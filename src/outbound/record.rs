@@ -351,14 +351,11 @@ pub(crate) struct RequestId([u8; 32]);
 impl RequestId {
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-        let process = *PROCESS.get_or_init(|| getrandom::u64().unwrap_or_else(|_| clock::wall_millis()));
-        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        static PROCESS: std::sync::OnceLock<[u8; 16]> = std::sync::OnceLock::new();
+        let process = PROCESS.get_or_init(|| hexadecimal(getrandom::u64().unwrap_or_else(|_| clock::wall_millis())));
         let mut digits = [0; 32];
-        for (i, digit) in digits.iter_mut().enumerate() {
-            let half = if i < 16 { process } else { count };
-            *digit = b"0123456789abcdef"[(half >> (60 - 4 * (i % 16)) & 0xf) as usize];
-        }
+        digits[..16].copy_from_slice(process);
+        digits[16..].copy_from_slice(&hexadecimal(NEXT.fetch_add(1, Ordering::Relaxed)));
         Self(digits)
     }
 
@@ -371,6 +368,10 @@ impl RequestId {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+fn hexadecimal(number: u64) -> [u8; 16] {
+    std::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at) & 0xf) as usize])
 }
 
 impl std::fmt::Debug for RequestId {

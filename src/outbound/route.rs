@@ -4,8 +4,8 @@
 //! "GET" calls as POST. A path that is none of the known ones is forwarded as `other`. It never refuses.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
+use foldhash::{HashMap, HashMapExt as _};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::config::{OperationPattern, OperationRule, Program};
@@ -211,8 +211,10 @@ impl Routes {
 /// The path as most servers would read it: percent escapes of plain characters, repeated slashes, `.`
 /// segments and a final slash gone. So a login cannot be dressed up as another path.
 fn plain(path: &str) -> Cow<'_, str> {
-    let odd =
-        path.contains('%') || path.contains("//") || path.contains("/.") || (path.len() > 1 && path.ends_with('/'));
+    let pairs = path.as_bytes().iter().zip(path.as_bytes().iter().skip(1));
+    let odd = path.contains('%')
+        || pairs.fold(false, |odd, (&one, &next)| odd | (one == b'/') & ((next == b'/') | (next == b'.')))
+        || (path.len() > 1 && path.ends_with('/'));
     if !odd {
         return Cow::Borrowed(path);
     }

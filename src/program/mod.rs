@@ -7,10 +7,10 @@ mod brake;
 mod pair;
 mod token;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use subtle::ConstantTimeEq;

@@ -88,15 +88,16 @@ impl<L: Login> Cache<L> {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// The token for one try of a call. While one is held and alive this neither waits nor locks.
+    /// The token for one try of a call. While one is held and alive this neither waits nor locks. `now` is a look at the clock
+    /// of a moment ago.
     ///
     /// Without one it waits for the login in flight, or starts one. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// That login failed, or none may be made now: the pace is used up, or the platform's `Retry-After` runs.
     /// Calls do not wait out the back-off of the upkeep, since the pace already bounds what they can ask.
-    pub async fn current(&self) -> Result<Token, Unavailable> {
-        let token = match self.shared.find(clock::now()) {
+    pub async fn current(&self, now: Instant) -> Result<Token, Unavailable> {
+        let token = match self.shared.find(now) {
             Some(token) => token,
             None => match self.shared.board() {
                 Boarded::Held(token) => token,

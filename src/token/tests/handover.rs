@@ -16,7 +16,7 @@ impl Observer for Told {
 async fn a_token_that_is_handed_over_serves_as_long_as_it_would_have() {
     let former = cache(RULE, &Platform::good(Duration::ZERO));
     assert!(former.hand_over().is_none(), "there is none yet");
-    former.current().await.expect("a token");
+    former.current(clock::now()).await.expect("a token");
     advance(secs(100)).await;
     let handed = former.hand_over().expect("it is held");
     assert_eq!((handed.text.expose_str(), handed.ends_in), (Some("token-1"), secs(900)));
@@ -30,11 +30,11 @@ async fn a_token_that_is_handed_over_serves_as_long_as_it_would_have() {
     let again = next.hand_over().expect("it is held");
     assert_eq!((again.refresh_in, again.ends_in), (handed.refresh_in, handed.ends_in));
     advance(secs(899)).await;
-    assert_eq!(next.current().await.expect("a token").header_value(), "Token token-1");
+    assert_eq!(next.current(clock::now()).await.expect("a token").header_value(), "Token token-1");
     assert_eq!(platform.logins(), 0);
     advance(secs(1)).await;
     assert!(next.hand_over().is_none() && next.held() == Err(Absent::Lapsed), "it has ended");
-    assert_eq!(next.current().await.expect("a token").generation(), 2);
+    assert_eq!(next.current(clock::now()).await.expect("a token").generation(), 2);
     assert_eq!(platform.logins(), 1);
 }
 
@@ -53,7 +53,9 @@ async fn what_is_handed_over_is_judged_like_the_answer_to_a_login() {
 async fn logins_that_were_used_up_stay_so_under_the_next_rule_and_time_that_passed_counts() {
     let platform = Platform::new(Duration::ZERO, |_| Err(DOWN));
     let cache = cache(RULE, &platform);
-    let login = async |cache: &Cache<Platform>| cache.current().await.expect_err("it is down").reason == failed(DOWN);
+    let login = async |cache: &Cache<Platform>| {
+        cache.current(clock::now()).await.expect_err("it is down").reason == failed(DOWN)
+    };
     let mut passed = 0;
     while login(&cache).await {
         passed += 1;

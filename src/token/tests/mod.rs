@@ -91,7 +91,7 @@ async fn ten_thousand_callers_wait_for_one_login() {
     let mut callers = JoinSet::new();
     for _ in 0..10_000 {
         let cache = cache.clone();
-        callers.spawn(async move { cache.current().await });
+        callers.spawn(async move { cache.current(clock::now()).await });
     }
     let tokens = callers.join_all().await;
     assert!(tokens.iter().all(|token| token.as_ref().is_ok_and(|token| token.generation() == 1)));
@@ -105,7 +105,7 @@ async fn a_failed_login_fails_all_who_waited_for_it() {
     let mut callers = JoinSet::new();
     for _ in 0..1000 {
         let cache = cache.clone();
-        callers.spawn(async move { cache.current().await });
+        callers.spawn(async move { cache.current(clock::now()).await });
     }
     for result in callers.join_all().await {
         let unavailable = result.expect_err("the login failed");
@@ -118,9 +118,9 @@ async fn a_failed_login_fails_all_who_waited_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_held_token_is_given_without_waiting() {
     let cache = cache(RULE, &Platform::good(secs(1)));
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     let mut context = Context::from_waker(Waker::noop());
-    let Poll::Ready(Ok(token)) = pin!(cache.current()).poll(&mut context) else { panic!("it waited") };
+    let Poll::Ready(Ok(token)) = pin!(cache.current(clock::now())).poll(&mut context) else { panic!("it waited") };
     assert_eq!(token.header_value(), "Token token-1");
     assert!(token.header_value().is_sensitive());
 }
@@ -130,17 +130,17 @@ async fn two_thousand_refusals_of_one_generation_lead_to_one_login() {
     for _ in 0..20 {
         let platform = Platform::good(Duration::ZERO);
         let cache = cache(RULE, &platform);
-        cache.current().await.expect("a token");
+        cache.current(clock::now()).await.expect("a token");
         let mut callers = JoinSet::new();
         for _ in 0..2000 {
             let cache = cache.clone();
             callers.spawn(async move {
-                let first = cache.current().await.expect("a token").generation();
+                let first = cache.current(clock::now()).await.expect("a token").generation();
                 if first == 1 {
                     yield_now().await;
                     cache.refused(1).await;
                 }
-                cache.current().await.expect("a token").generation()
+                cache.current(clock::now()).await.expect("a token").generation()
             });
         }
         assert_eq!(callers.join_all().await, vec![2; 2000]);
@@ -151,7 +151,7 @@ async fn two_thousand_refusals_of_one_generation_lead_to_one_login() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_missed_the_landing_by_a_moment_starts_no_login() {
     let cache = cache(RULE, &Platform::good(secs(1)));
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     assert!(matches!(cache.shared.board(), cache::Boarded::Held(_)));
 }
 
@@ -159,13 +159,13 @@ async fn a_call_that_missed_the_landing_by_a_moment_starts_no_login() {
 async fn a_late_refusal_of_an_old_generation_changes_nothing() {
     let platform = Platform::good(secs(1));
     let cache = cache(RULE, &platform);
-    let old = cache.current().await.expect("a token");
+    let old = cache.current(clock::now()).await.expect("a token");
     cache.refused(old.generation()).await;
     assert_eq!(cache.held(), Err(Absent::Refused));
-    let fresh = cache.current().await.expect("a token");
+    let fresh = cache.current(clock::now()).await.expect("a token");
     cache.refused(old.generation()).await;
     cache.refused(fresh.generation() + 1).await;
-    assert_eq!(cache.current().await.expect("a token").generation(), fresh.generation());
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), fresh.generation());
     assert_eq!(platform.logins(), 2);
 }
 
@@ -174,35 +174,35 @@ async fn a_platform_that_refuses_every_token_is_not_stormed() {
     let platform = Platform::good(secs(1));
     let cache = cache(RULE, &platform);
     for _ in 0..3 {
-        let token = cache.current().await.expect("within the burst");
+        let token = cache.current(clock::now()).await.expect("within the burst");
         cache.refused(token.generation()).await;
     }
     // The first login was sent 3 s ago; the burst is whole again 10 s after it.
     for _ in 0..500 {
-        let refused = cache.current().await.expect_err("beyond the pace");
+        let refused = cache.current(clock::now()).await.expect_err("beyond the pace");
         assert_eq!(refused, Unavailable { reason: Reason::Paced, retry_after: secs(7) });
     }
     sleep(Duration::from_millis(6_999)).await;
-    assert_eq!(cache.current().await.expect_err("too early").retry_after, Duration::from_millis(1));
+    assert_eq!(cache.current(clock::now()).await.expect_err("too early").retry_after, Duration::from_millis(1));
     sleep(Duration::from_millis(1)).await;
-    cache.current().await.expect("the wait it named was the exact one");
+    cache.current(clock::now()).await.expect("the wait it named was the exact one");
     assert_eq!(platform.logins(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_life_counts_from_the_moment_the_login_was_sent() {
     let cache = cache(RULE, &Platform::good(secs(30)));
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     assert_eq!(cache.held(), Ok(Remaining { generation: 1, life: LIFE - secs(30) }));
     advance(LIFE - secs(30)).await;
     assert_eq!(cache.held(), Err(Absent::Lapsed));
-    assert_eq!(cache.current().await.expect("a fresh one").generation(), 2);
+    assert_eq!(cache.current(clock::now()).await.expect("a fresh one").generation(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_arrives_after_its_end_is_none() {
     let cache = cache(TokenRule { life: secs(20), ..RULE }, &Platform::good(secs(20)));
-    assert_eq!(cache.current().await.expect_err("too late").reason, failed(LoginError::TimedOut));
+    assert_eq!(cache.current(clock::now()).await.expect_err("too late").reason, failed(LoginError::TimedOut));
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,17 +210,17 @@ async fn a_call_may_ask_during_the_back_off_as_the_pace_allows() {
     let platform = Platform::new(Duration::ZERO, |n| if n < 5 { Err(DOWN) } else { Ok(token(n)) });
     let cache = cache(RULE, &platform);
     for _ in 0..3 {
-        assert_eq!(cache.current().await.expect_err("down").reason, failed(DOWN));
+        assert_eq!(cache.current(clock::now()).await.expect_err("down").reason, failed(DOWN));
     }
     for _ in 0..100 {
-        let withheld = cache.current().await.expect_err("the pace is used up");
+        let withheld = cache.current(clock::now()).await.expect_err("the pace is used up");
         assert_eq!(withheld, Unavailable { reason: Reason::Paced, retry_after: secs(10) });
     }
     assert_eq!(platform.logins(), 3);
     sleep(secs(10)).await;
-    assert_eq!(cache.current().await.expect_err("down").reason, failed(DOWN));
+    assert_eq!(cache.current(clock::now()).await.expect_err("down").reason, failed(DOWN));
     sleep(secs(10)).await;
-    cache.current().await.expect("it is back");
+    cache.current(clock::now()).await.expect("it is back");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,13 +229,13 @@ async fn a_caller_that_goes_away_takes_no_login_with_it() {
     let cache = cache(RULE, &platform);
     let first = tokio::spawn({
         let cache = cache.clone();
-        async move { cache.current().await }
+        async move { cache.current(clock::now()).await }
     });
     sleep(secs(1)).await;
     assert_eq!(platform.logins(), 1);
     first.abort();
     assert!(first.await.expect_err("it was aborted").is_cancelled());
-    let second = cache.current().await.expect("the login went on");
+    let second = cache.current(clock::now()).await.expect("the login went on");
     assert_eq!((second.generation(), platform.logins()), (1, 1));
     assert_eq!(clock::now() - platform.0.began, secs(5));
 }
@@ -244,7 +244,7 @@ async fn a_caller_that_goes_away_takes_no_login_with_it() {
 async fn a_login_lands_even_if_nobody_waits() {
     let platform = Platform::good(secs(5));
     let cache = cache(RULE, &platform);
-    assert!(tokio::time::timeout(secs(1), cache.current()).await.is_err());
+    assert!(tokio::time::timeout(secs(1), cache.current(clock::now())).await.is_err());
     sleep(secs(5)).await;
     assert_eq!(cache.held().map(|held| held.generation), Ok(1));
 }
@@ -253,7 +253,7 @@ async fn a_login_lands_even_if_nobody_waits() {
 async fn a_login_that_hangs_is_given_up() {
     let platform = Platform::good(secs(100_000));
     let cache = cache(RULE, &platform);
-    assert_eq!(cache.current().await.expect_err("it hangs").reason, failed(LoginError::TimedOut));
+    assert_eq!(cache.current(clock::now()).await.expect_err("it hangs").reason, failed(LoginError::TimedOut));
     assert_eq!(clock::now() - platform.0.began, LOGIN_TIME);
 }
 
@@ -261,8 +261,8 @@ async fn a_login_that_hangs_is_given_up() {
 async fn a_login_that_panics_leaves_nobody_waiting() {
     let platform = Platform::new(secs(1), |n| if n == 1 { panic!("as the test wants it") } else { Ok(token(n)) });
     let cache = cache(RULE, &platform);
-    assert_eq!(cache.current().await.expect_err("it panicked").reason, failed(LoginError::Abandoned));
-    cache.current().await.expect("the next one is free to go");
+    assert_eq!(cache.current(clock::now()).await.expect_err("it panicked").reason, failed(LoginError::Abandoned));
+    cache.current(clock::now()).await.expect("the next one is free to go");
 }
 
 #[test]
@@ -272,17 +272,17 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
     let (first, second) = (runtime(), runtime());
     let platform = first.block_on(async { Platform::good(secs(5)) });
     let cache = cache(RULE, &platform);
-    let boarded = first.block_on(async { tokio::time::timeout(secs(1), cache.current()).await });
+    let boarded = first.block_on(async { tokio::time::timeout(secs(1), cache.current(clock::now())).await });
     assert!(boarded.is_err() && platform.logins() == 1, "the flight belongs to the first runtime");
     let waiting = second.spawn({
         let cache = cache.clone();
-        async move { cache.current().await }
+        async move { cache.current(clock::now()).await }
     });
     second.block_on(yield_now());
     drop(first);
     let outcome = second.block_on(waiting).expect("no panic");
     assert_eq!(outcome.expect_err("its login is gone").reason, failed(LoginError::Abandoned));
-    second.block_on(cache.current()).expect("the next one is free to go");
+    second.block_on(cache.current(clock::now())).expect("the next one is free to go");
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,11 +308,11 @@ async fn the_observer_is_told() {
     let told = Told::default();
     let platform = Platform::new(secs(2), |n| if n == 1 { Err(LoginError::Empty) } else { Ok(token(n)) });
     let cache = Cache::new(TokenRule { burst: 2, ..RULE }, platform, told.clone());
-    let _ = cache.current().await;
-    let _ = cache.current().await;
+    let _ = cache.current(clock::now()).await;
+    let _ = cache.current(clock::now()).await;
     cache.refused(1).await;
     cache.refused(1).await;
-    let _ = cache.current().await;
+    let _ = cache.current(clock::now()).await;
     let expected = ["ended Err(\"empty\") 2s", "ended Ok(1) 2s", "refused 1", "withheld paced"];
     assert_eq!(*told.0.lock().expect("the notes"), expected);
 }
@@ -321,7 +321,7 @@ async fn the_observer_is_told() {
 async fn nothing_printed_shows_a_token() {
     let platform = Platform::good(Duration::ZERO);
     let cache = cache(RULE, &platform);
-    let token = cache.current().await.expect("a token");
+    let token = cache.current(clock::now()).await.expect("a token");
     let printed = format!("{token:?} {token:#?} {:?} {:?}", token.header_value(), cache.held());
     assert!(!printed.contains("token-1"), "{printed}");
     assert!(printed.starts_with("Token { generation: 1, .. }"), "{printed}");
@@ -330,19 +330,19 @@ async fn nothing_printed_shows_a_token() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_does_not_fit_a_header_fails_the_login() {
     let cache = cache(RULE, &Platform::new(Duration::ZERO, |_| Ok(Secret::new("a\r\nb"))));
-    assert_eq!(cache.current().await.expect_err("bad").reason, failed(LoginError::BadToken));
+    assert_eq!(cache.current(clock::now()).await.expect_err("bad").reason, failed(LoginError::BadToken));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_token_that_is_held_outlives_another_way_to_log_in() {
     let (former, platform) = (Platform::good(secs(1)), Platform::new(secs(1), |n| Ok(token(100 + n))));
     let cache = cache(LOOSE, &former);
-    let held = cache.current().await.expect("a token");
+    let held = cache.current(clock::now()).await.expect("a token");
     cache.adopt(TokenRule { life: LIFE / 2, ..LOOSE }, platform.clone(), ());
-    assert_eq!(cache.current().await.expect("a token").generation(), held.generation());
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), held.generation());
     assert_eq!((former.logins(), platform.logins()), (1, 0));
     cache.refused(held.generation()).await;
-    let next = cache.current().await.expect("a token");
+    let next = cache.current(clock::now()).await.expect("a token");
     assert_eq!((next.header_value().as_bytes(), next.generation()), (&b"Token token-101"[..], 2));
     assert!(cache.held().expect("it is held").life <= LIFE / 2, "it lives as the new rule says");
 }
@@ -357,9 +357,9 @@ async fn a_retired_cache_serves_those_who_have_it_and_tells_nobody() {
     }
     let told = Arc::new(Mutex::new(0));
     let cache = Cache::new(LOOSE, Platform::good(secs(1)), Told(told.clone()));
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     cache.retire();
     cache.refused(1).await;
-    assert_eq!(cache.current().await.expect("a token").generation(), 2);
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), 2);
     assert_eq!(*told.lock().expect("no panic"), 1);
 }

@@ -51,10 +51,10 @@ async fn calls_take_the_old_token_while_it_is_refreshed() {
         sleep(secs(1)).await;
     }
     let asked = clock::now();
-    assert_eq!(cache.current().await.expect("the old one").generation(), 1);
+    assert_eq!(cache.current(clock::now()).await.expect("the old one").generation(), 1);
     assert_eq!(clock::now(), asked);
     sleep(secs(20)).await;
-    assert_eq!(cache.current().await.expect("the new one").generation(), 2);
+    assert_eq!(cache.current(clock::now()).await.expect("the new one").generation(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,14 +62,14 @@ async fn the_old_token_serves_until_its_true_end() {
     let platform = Platform::new(Duration::ZERO, |n| if n == 1 { Ok(token(1)) } else { Err(DOWN) });
     let cache = cache(RULE, &platform);
     let (_stop, _) = keep_fresh(&cache);
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     sleep(LIFE - Duration::from_millis(1)).await;
     assert!(platform.logins() > 3, "the refresh was tried: {:?}", platform.asked());
-    assert_eq!(cache.current().await.expect("it is alive").generation(), 1);
+    assert_eq!(cache.current(clock::now()).await.expect("it is alive").generation(), 1);
     assert_eq!(cache.held().expect("it is alive").life, Duration::from_millis(1));
     sleep(Duration::from_millis(1)).await;
     assert_eq!(cache.held(), Err(Absent::Failing(DOWN)));
-    assert_eq!(cache.current().await.expect_err("it is dead").reason, failed(DOWN));
+    assert_eq!(cache.current(clock::now()).await.expect_err("it is dead").reason, failed(DOWN));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn a_call_that_succeeds_ends_the_back_off_of_the_upkeep() {
     let platform = Platform::new(Duration::ZERO, |n| if n < 5 { Err(DOWN) } else { Ok(token(n)) });
     let cache = cache(LOOSE, &platform);
     let (_stop, _) = keep_fresh(&cache);
-    while cache.current().await.is_err() {}
+    while cache.current(clock::now()).await.is_err() {}
     cache.refused(1).await;
     sleep(Duration::from_millis(5)).await;
     assert_eq!(cache.held().map(|held| held.generation), Ok(2), "{:?}", platform.asked());
@@ -125,14 +125,14 @@ async fn a_retry_after_binds_calls_and_upkeep_for_a_minute_at_most() {
     let platform = Platform::new(Duration::ZERO, move |n| if n == 1 { Err(throttled) } else { Ok(token(n)) });
     let cache = cache(LOOSE, &platform);
     let (_stop, _) = keep_fresh(&cache);
-    let first = cache.current().await.expect_err("throttled");
+    let first = cache.current(clock::now()).await.expect_err("throttled");
     assert_eq!(first, Unavailable { reason: failed(throttled), retry_after: secs(60) });
     sleep(secs(20)).await;
-    let second = cache.current().await.expect_err("throttled");
+    let second = cache.current(clock::now()).await.expect_err("throttled");
     assert_eq!(second, Unavailable { reason: Reason::Throttled, retry_after: secs(40) });
     assert_eq!(platform.logins(), 1);
     sleep(secs(40)).await;
-    assert_eq!(cache.current().await.expect("a token").generation(), 1);
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), 1);
     assert_eq!(platform.asked(), [Duration::ZERO, secs(60)]);
 }
 
@@ -156,19 +156,19 @@ async fn a_token_kept_while_used_waits_for_its_first_use_and_lapses_after_its_la
     sleep(2 * LIFE).await;
     assert_eq!((platform.logins(), cache.held()), (0, Err(Absent::NotAsked)));
 
-    cache.current().await.expect("fetched at its first use");
+    cache.current(clock::now()).await.expect("fetched at its first use");
     sleep(secs(850)).await;
     assert_eq!(cache.held().map(|held| held.generation), Ok(2), "used, so it was refreshed");
 
     sleep(secs(850)).await;
     assert_eq!(cache.held().map(|held| held.generation), Ok(2), "not used since, so it was not");
-    cache.current().await.expect("a token");
+    cache.current(clock::now()).await.expect("a token");
     sleep(Duration::from_millis(1)).await;
     assert_eq!(cache.held().map(|held| held.generation), Ok(3), "a use past the time of refresh refreshes at once");
 
     sleep(2 * LIFE).await;
     assert_eq!((platform.logins(), cache.held()), (3, Err(Absent::Lapsed)), "unused for a whole life");
-    assert_eq!(cache.current().await.expect("fetched again").generation(), 4);
+    assert_eq!(cache.current(clock::now()).await.expect("fetched again").generation(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +188,7 @@ async fn a_life_of_any_length_is_served() {
     for life in [Duration::MAX, Duration::from_secs(u64::MAX)] {
         let cache = cache(TokenRule { life, ..RULE }, &Platform::good(Duration::ZERO));
         let (_stop, _) = keep_fresh(&cache);
-        cache.current().await.expect("a token");
+        cache.current(clock::now()).await.expect("a token");
         assert!(cache.held().expect("alive").life >= secs(364 * 86_400));
     }
 }
@@ -198,16 +198,16 @@ async fn another_secret_is_used_at_once_and_the_former_token_serves_until_it_suc
     let (former, wrong) = (Platform::good(secs(1)), Platform::new(secs(1), |_| Err(DOWN)));
     let cache = cache(LOOSE, &former);
     let (_stop, _) = keep_fresh(&cache);
-    assert_eq!(cache.current().await.expect("a token").generation(), 1);
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), 1);
     cache.renew(LOOSE, wrong.clone(), ());
     sleep(secs(10)).await;
     assert!(wrong.logins() > 1, "again and again, with a back-off: {:?}", wrong.asked());
-    assert_eq!(cache.current().await.expect("the former one").generation(), 1);
+    assert_eq!(cache.current(clock::now()).await.expect("the former one").generation(), 1);
     let right = Platform::new(secs(1), |n| Ok(token(100 + n)));
     cache.renew(LOOSE, right.clone(), ());
     // One with the wrong secret may be on its way.
     sleep(secs(2)).await;
-    assert_eq!((right.logins(), cache.current().await.expect("a token").generation()), (1, 2));
+    assert_eq!((right.logins(), cache.current(clock::now()).await.expect("a token").generation()), (1, 2));
     sleep(secs(100)).await;
     assert_eq!(right.logins(), 1, "once");
 }
@@ -221,5 +221,5 @@ async fn a_login_that_began_with_the_former_secret_is_not_the_last() {
     cache.renew(LOOSE, next.clone(), ());
     sleep(secs(10)).await;
     assert_eq!((former.logins(), next.logins()), (1, 1));
-    assert_eq!(cache.current().await.expect("a token").generation(), 2);
+    assert_eq!(cache.current(clock::now()).await.expect("a token").generation(), 2);
 }
