@@ -5,5 +5,7 @@
 
 pub use crate::http::fuzzing::{Answered, Asked, answer, requests};
 pub use crate::inbound::fuzzing::{Intake, Taken, condition_holds};
-pub use crate::inbox::fuzzing::{Read, Rows, Written, header_verdict, kept_answer, written_parent};
+pub use crate::inbox::fuzzing::{
+    NotedCall, Read, Rows, Written, header_verdict, kept_answer, read_block, written_block, written_parent,
+};
 pub use crate::outbound::fuzzing::{Leaving, SealsQueries, code_of, repair_plus, unpack};

@@ -57,7 +57,8 @@ pub(super) fn commit(
             room.look(recovery::used_bytes(&store.connection)?);
         }
     }
-    noting.apply(store, purge.most > 0, purge.ledger_ms)?;
+    effects.noted = noting.apply(store, purge.most > 0, purge.ledger_ms)?;
+    room.noted(effects.noted.written, effects.noted.forgotten);
     for job in jobs {
         outcomes.push(match job {
             // Its answer will need room that nobody else may have taken by then.

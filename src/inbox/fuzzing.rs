@@ -141,6 +141,18 @@ impl Rows {
         put().map_err(|error: rusqlite::Error| error.to_string())
     }
 
+    /// Puts this block in the place of all others, and finds what belongs to a request. The times of the calls that are found;
+    /// `None` when the database refuses to answer.
+    pub fn noted(&self, ids: &[u8], rest: &[u8], request: [u8; 16]) -> Option<Vec<u64>> {
+        self.connection.execute_batch("DELETE FROM ledger; INSERT OR REPLACE INTO name VALUES (1, 'books')").ok()?;
+        let put = "INSERT INTO ledger (id, newest, ids, calls) VALUES (0, 0, ?1, ?2)";
+        self.connection.prepare_cached(put).ok()?.execute(params![ids, rest]).ok()?;
+        let request: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
+        let trace = ledger::trace(&self.connection, &self.vault, &Sought::new(&self.vault, &request)).ok()?;
+        self.connection.execute_batch("DELETE FROM ledger").ok()?;
+        Some(trace.calls.iter().map(|call| call.at_ms).collect())
+    }
+
     /// Reads them in every way: as a lease, as a list, as one entry, by an id of theirs, and as a start does.
     pub fn read(&self, id: i64) -> Read {
         let (connection, vault, mut read) = (&self.connection, &self.vault, Read::default());
@@ -191,6 +203,54 @@ impl Rows {
     pub fn kind(number: i64) -> &'static str {
         Kind::of_row(number).as_str()
     }
+}
+
+/// A call of the ledger, as it stands in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedCall {
+    /// Rows of `name`: its program, account, operation, whether it was sent, its outcome.
+    pub kind: [i64; 5],
+    /// Its request id.
+    pub request: [u8; 16],
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The tag of its key.
+    pub key: Option<[u8; 16]>,
+    /// Tags of what its answer named.
+    pub tags: Vec<[u8; 16]>,
+    /// The status that was told.
+    pub status: u16,
+    /// The platform's code.
+    pub code: Option<i64>,
+    /// It was sent again.
+    pub replayed: bool,
+    /// Microseconds of each phase, of the key, of all.
+    pub micros: [u32; 9],
+}
+
+/// The ids and the rest of a block of these.
+pub fn written_block(calls: &[NotedCall]) -> (Vec<u8>, Vec<u8>) {
+    let (mut block, mut kinds) = (ledger::Block::default(), Vec::new());
+    for call in calls {
+        let known = kinds.iter().find_map(|(kind, number)| (*kind == call.kind).then_some(*number));
+        let number = known.unwrap_or_else(|| {
+            let number = block.name(call.kind);
+            kinds.push((call.kind, number));
+            number
+        });
+        let NotedCall { request, at_ms, key, ref tags, status, code, replayed, micros, .. } = *call;
+        block.add(number, &ledger::Noted { request, at_ms, key, tags, status, code, replayed, micros });
+    }
+    block.finish()
+}
+
+/// The calls of a block, if it is whole.
+pub fn read_block(ids: &[u8], rest: &[u8]) -> Option<Vec<NotedCall>> {
+    let owned = |(kind, call): ([i64; 5], ledger::Noted<'_>)| {
+        let ledger::Noted { request, at_ms, key, tags, status, code, replayed, micros } = call;
+        NotedCall { kind, request, at_ms, key, tags: tags.to_vec(), status, code, replayed, micros }
+    };
+    Some(ledger::read(ids, rest)?.into_iter().map(owned).collect())
 }
 
 /// What is decided of a file by its first bytes.

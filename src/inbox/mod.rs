@@ -336,13 +336,18 @@ impl Inbox {
     }
 
     /// Notes a call that ended. Never waits; what there is no room for is dropped and counted.
-    pub fn note(&self, call: ledger::Call) {
+    pub fn note(&self, call: &ledger::Call<'_>) {
         if let (Some(parent), Ok(vault)) = (call.parent, self.vault()) {
             let tasks = call.named.tasks.iter().map(|id| vault.tag(Tagged::Task, &[id.as_bytes()]));
             self.0.shared.parents.insert(tasks, parent);
         }
-        if self.keeps_ledger() && !self.0.shared.ledger.push(call) {
-            self.0.shared.metrics.callbacks.noted("dropped", 1);
+        if !self.keeps_ledger() {
+            return;
+        }
+        match self.0.shared.ledger.push(call) {
+            ledger::Pushed::Waits => {}
+            ledger::Pushed::MakesWhole => self.0.shared.queue.wake(),
+            ledger::Pushed::Dropped => self.0.shared.metrics.callbacks.noted("dropped", 1),
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn newest_ms(connection: &Connection) -> rusqlite::Result<Option<u64>
     let newest = "SELECT max(coalesce((SELECT received FROM entry ORDER BY id DESC LIMIT 1), 0), \
                              coalesce((SELECT claimed FROM keyed ORDER BY id DESC LIMIT 1), 0), \
                              coalesce((SELECT ended FROM keyed WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT 1), 0), \
-                             coalesce((SELECT at FROM ledger ORDER BY id DESC LIMIT 1), 0))";
+                             coalesce((SELECT newest FROM ledger ORDER BY id DESC LIMIT 1), 0))";
     let newest: i64 = connection.query_row(newest, [], |row| row.get(0))?;
     Ok(u64::try_from(newest).ok().filter(|newest| *newest > 0))
 }

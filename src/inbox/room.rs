@@ -57,6 +57,12 @@ impl Room {
         self.added += bytes as u64 + BESIDE;
     }
 
+    /// The ledger has grown by the first and has given back the second.
+    pub(super) fn noted(&mut self, written: u64, forgotten: u64) {
+        self.used = (self.used + written).saturating_sub(forgotten);
+        self.added += written;
+    }
+
     /// Bytes that were added since it was asked last, and something for the rest of a commit.
     pub(super) fn written(&mut self) -> u64 {
         std::mem::take(&mut self.added) * 2 + 4 * u64::from(super::schema::PAGE)
@@ -113,6 +119,19 @@ mod tests {
         assert_eq!(room.written(), empty);
         assert!(!room.take(2 << 20));
         assert_eq!(room.written(), empty, "what did not fit was not written");
+    }
+
+    #[test]
+    fn what_the_ledger_gives_back_is_room_again_and_was_written_all_the_same() {
+        let mut room = Room::new(10_000);
+        room.look(1_000);
+        let empty = room.written();
+        room.noted(3_000, 0);
+        assert_eq!((room.used, room.written() - empty), (4_000, 2 * 3_000));
+        room.noted(500, 1_500);
+        assert_eq!((room.used, room.written() - empty), (3_000, 2 * 500));
+        room.noted(0, 9_000);
+        assert_eq!((room.used, room.written()), (0, empty), "what was counted in pages may be a little less");
     }
 
     #[test]

@@ -30,8 +30,9 @@ pub(super) const PAGE: u32 = 8192;
 ///   find its row, and such calls are as many as a platform takes, not as many as callbacks come. `keyed_ended` is what
 ///   may be forgotten, in the order of time; `keyed_open` what nobody knows the end of.
 /// * `ledger` grows at its end and shrinks at its beginning, and is searched in order like the entries: no index costs an
-///   append anything.
-pub(super) const MIGRATIONS: [&str; 4] = [
+///   append anything. A row is a block of calls, because a row for each call cost more than all the rest of it; its id is the
+///   number of bytes that the blocks before it took. Its ids stand before the rest, so that a search reads no further.
+pub(super) const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE epoch (id INTEGER PRIMARY KEY, key BLOB NOT NULL, salt BLOB NOT NULL) STRICT;
@@ -107,6 +108,15 @@ pub(super) const MIGRATIONS: [&str; 4] = [
 ",
     "
     ALTER TABLE entry ADD COLUMN parent TEXT;
+",
+    "
+    DROP TABLE ledger;
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY,
+        newest INTEGER NOT NULL,
+        ids BLOB NOT NULL,
+        calls BLOB NOT NULL
+    ) STRICT;
 ",
 ];
 

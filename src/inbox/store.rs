@@ -12,6 +12,7 @@ use super::entry::{Appended, Settlement};
 use super::filter::{Pace, State};
 use super::id::EntryId;
 use super::keyed::counts::Counts;
+use super::ledger;
 use super::marks::Marks;
 use super::pace::Spread;
 use super::queue::{Append, Purged, Quarantine};
@@ -64,6 +65,8 @@ pub(super) struct Effects {
     pub(super) forgotten: u64,
     /// Answers that were dropped to make room; their keys stay.
     pub(super) dropped: u64,
+    /// Of the ledger.
+    pub(super) noted: ledger::Change,
 }
 
 /// The writing side of the database.

@@ -19,7 +19,7 @@ use super::filter::State;
 use super::home::Home;
 use super::keyed::ROOM;
 use super::keyed::counts::Counts;
-use super::ledger::{self, Noting};
+use super::ledger::{Batch, Noting};
 use super::queue::{Job, Next};
 use super::room::Room;
 use super::shared::{Shared, code};
@@ -102,6 +102,8 @@ impl Writer {
             }
             let tries = self.store.is_none() && !self.shared.custody.is_elsewhere();
             let until = if tries { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
+            // A batch of calls goes as soon as it is whole, and what is less with the next upkeep.
+            self.noting |= self.store.is_some() && !self.room.is_short() && self.shared.ledger.has_a_whole_one();
             let patience = match self.purging || self.noting {
                 true => Duration::ZERO,
                 false => until.saturating_duration_since(clock::now()),
@@ -140,8 +142,8 @@ impl Writer {
             return;
         };
         // Short of room, callbacks come first.
-        let calls = if self.noting && !self.room.is_short() { self.shared.ledger.take() } else { Vec::new() };
-        self.noting = calls.len() == ledger::STEP;
+        let notes = std::mem::take(&mut self.noting) && !self.room.is_short();
+        let calls = if notes { self.shared.ledger.take() } else { Batch::default() };
         let started = clock::now();
         let now_ms = clock::wall_millis();
         look(&self.shared, now_ms, started);
@@ -163,7 +165,7 @@ impl Writer {
             Ok((outcomes, effects)) => {
                 self.home.worked();
                 // An empty one has nothing to sync.
-                let gone = effects.purged + effects.forgotten + effects.dropped;
+                let gone = effects.purged + effects.forgotten + effects.dropped + effects.noted.forgotten;
                 if !jobs.is_empty() || gone > 0 || !calls.is_empty() {
                     self.shared.metrics.callbacks.sync_seconds.observe(started.elapsed().as_secs_f64());
                     self.shared.progress.wrote(self.room.written());
@@ -176,7 +178,8 @@ impl Writer {
                 let full = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Full));
                 self.purging = effects.purged > 0 && (effects.purged == PURGE as u64 || self.room.is_short())
                     || effects.forgotten == PURGE as u64
-                    || effects.forgotten + effects.dropped > 0 && self.room.is_short();
+                    || effects.forgotten + effects.dropped > 0 && self.room.is_short()
+                    || effects.noted.more;
                 // Room for an answer is much more than a callback needs, which may still find its own.
                 self.purging |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::Changed(false)));
                 if full {

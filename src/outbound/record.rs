@@ -13,7 +13,7 @@ use prometheus::Histogram;
 use super::account::Account;
 use crate::clock::{self, Instant};
 use crate::inbox::Inbox;
-use crate::inbox::ledger::{self, Named};
+use crate::inbox::ledger::{self, Named, RequestBytes};
 use crate::limit::Met;
 use crate::log::{self, key};
 use crate::metrics::CallCounts;
@@ -202,19 +202,18 @@ impl<'a> Record<'a> {
     }
 
     /// Notes it in the ledger.
-    fn note(&mut self, outcome: &'static str, took: Duration, ledger: Option<&Inbox>) {
+    fn note(&self, outcome: &'static str, took: Duration, ledger: Option<&Inbox>) {
         let Some(ledger) = ledger.filter(|_| self.is_noted) else { return };
-        let plain = |key: &[u8]| {
-            key.trim_ascii().strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key).to_vec()
-        };
-        ledger.note(ledger::Call {
-            request: self.request_id.as_str().to_owned(),
+        let plain =
+            |key: &'a [u8]| key.trim_ascii().strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key);
+        ledger.note(&ledger::Call {
+            request: self.request_id.number(),
             at_ms: clock::wall_millis().saturating_sub(took.as_millis() as u64),
-            program: self.program.to_owned(),
-            account: self.account.to_owned(),
-            operation: self.operation.to_owned(),
+            program: self.program,
+            account: self.account,
+            operation: self.operation,
             key: self.shown_key.filter(|key| key.len() <= LONGEST_KEY).map(plain),
-            named: std::mem::take(&mut self.named),
+            named: &self.named,
             sent: self.sent.as_str(),
             status: self.status,
             outcome,
@@ -364,6 +363,16 @@ impl RequestId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// What the digits stand for.
+    pub(crate) fn number(&self) -> RequestBytes {
+        let value = |digit: u8| (digit & 0xf) + 9 * (digit >> 6);
+        let mut number = RequestBytes::default();
+        for (byte, [high, low]) in number.iter_mut().zip(self.0.as_chunks().0) {
+            *byte = value(*high) << 4 | value(*low);
+        }
+        number
+    }
+
     /// The digits as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -393,6 +402,13 @@ mod tests {
         assert_ne!(first.as_str(), second.as_str());
         assert_eq!(first.as_str()[..16], second.as_str()[..16]);
         assert!(first.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn a_request_id_is_kept_as_the_number_of_its_digits() {
+        let id = RequestId(*b"0123456789abcdef00000000000000fe");
+        let number = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 0, 0, 0, 0, 0, 0, 0xfe];
+        assert_eq!(id.number(), number);
     }
 
     #[test]

@@ -3,16 +3,19 @@
 //!
 //! Never a body, a query, a number or a name of somebody: of the ids that an answer names only keyed tags are written, the
 //! same as those of callbacks, so that both are found together. Whoever notes a call never waits for the disk; what does not
-//! fit is dropped and counted.
+//! fit is dropped and counted. Calls are written in blocks of many, because a row for each cost more than the call's own work.
 
+mod block;
 mod pending;
 mod rows;
 mod trace;
 
 use std::time::Duration;
 
-pub(super) use pending::{Pending, STEP};
-pub(super) use rows::Noting;
+#[cfg(feature = "fuzzing")]
+pub(super) use block::{Block, Noted, read};
+pub(super) use pending::{Batch, Pending, Pushed};
+pub(super) use rows::{Change, Noting};
 pub use trace::{Found, Trace};
 pub(super) use trace::{Sought, trace};
 
@@ -24,25 +27,28 @@ pub const PHASES: [&str; 7] = ["limit_wait", "token", "seal", "connect", "platfo
 /// Most ids that are kept of one answer. A task that was created has one.
 pub const MOST_IDS: usize = 16;
 
-/// Bytes that a row takes at most, its index included: what is left of `ledger_max_bytes` is counted in these.
-const ROW: u64 = 512;
+/// How many times are kept of a call: of each of [`PHASES`], of its key, of all.
+const TIMES: usize = PHASES.len() + 2;
+
+/// A request id as the bytes that its 32 hexadecimal digits stand for.
+pub type RequestBytes = [u8; 16];
 
 /// A call that ended.
-pub struct Call {
-    /// Its request id: 32 hexadecimal digits.
-    pub request: String,
+pub struct Call<'a> {
+    /// Its request id.
+    pub request: RequestBytes,
     /// When it began: milliseconds since 1970-01-01 UTC.
     pub at_ms: u64,
     /// Name of the program; `-` when it has none.
-    pub program: String,
+    pub program: &'a str,
     /// Name of the account.
-    pub account: String,
+    pub account: &'a str,
     /// Name of the operation.
-    pub operation: String,
+    pub operation: &'a str,
     /// The idempotency key that it showed. Its tag is written, never itself.
-    pub key: Option<Vec<u8>>,
-    /// The ids that the platform's answer names.
-    pub named: Named,
+    pub key: Option<&'a [u8]>,
+    /// The ids that the platform's answer names. Their tags are written, never themselves.
+    pub named: &'a Named,
     /// Whether it may have reached the platform: `no`, `yes`, `unknown`.
     pub sent: &'static str,
     /// The HTTP status that the program was told; 0 when it was told none.
@@ -76,13 +82,14 @@ pub struct Named {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     age: Duration,
-    rows: u64,
+    /// Most bytes of blocks on disk.
+    bytes: u64,
 }
 
 impl Bounds {
     /// `age` zero: nothing is kept.
     pub(super) fn new(age: Duration, max_bytes: u64) -> Self {
-        Self { age, rows: max_bytes / ROW }
+        Self { age, bytes: max_bytes }
     }
 
     /// How long a call is kept.

@@ -1,13 +1,16 @@
 //! Finding what belongs together: the requests that were sent and the callbacks that came of them, by any id of theirs.
 //!
-//! It reads the narrow rows in order, as every search by an id does, and a bounded number of bodies. It writes nothing.
+//! It reads the narrow rows in order, as every search by an id does, the ids of each block, and a bounded number of bodies. It
+//! writes nothing.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
-use super::PHASES;
-use super::rows::{digits, micros};
+use super::block::{self, Kind, Noted};
+use super::{PHASES, RequestBytes};
 use crate::inbox::filter::{Filter, Shown};
 use crate::inbox::id::EntryId;
 use crate::inbox::keyed::{self, KeyState, ListedKey};
@@ -87,7 +90,7 @@ pub(in crate::inbox) struct Sought {
     tags: Vec<Tag>,
     /// Tags of a key of this text.
     keys: Vec<Tag>,
-    request: Option<Vec<u8>>,
+    request: Option<RequestBytes>,
     entry: Option<EntryId>,
 }
 
@@ -175,80 +178,119 @@ fn entries_with(connection: &Connection, tags: &[Tag]) -> rusqlite::Result<Vec<E
 }
 
 /// `named`: the tags of what the answers named, of the requests that were asked for by themselves or by their key.
+///
+/// The ids of all blocks are looked at, sixteen bytes at a time; the rest of a block only where one of its ids is sought.
 fn calls_with(
     connection: &Connection,
     sought: &Sought,
     tags: &[Tag],
     named: &mut Vec<Tag>,
 ) -> rusqlite::Result<Vec<Found>> {
-    let keys = any_of("l.key", &sought.keys);
-    let own = format!("(l.request = ? OR coalesce({keys}, 0))");
-    let text = format!(
-        "SELECT l.request, l.at, p.text, a.text, o.text, l.key, l.tags, l.sent, l.status, l.outcome, l.code, l.replayed, \
-         l.phases, {own} FROM ledger l JOIN name p ON p.id = l.program JOIN name a ON a.id = l.account \
-         JOIN name o ON o.id = l.operation WHERE {own} OR {} ORDER BY l.id LIMIT {}",
-        any_of("l.tags", tags),
-        MOST + 1
-    );
-    let request = || std::iter::once(Value::from(sought.request.clone().unwrap_or_default()));
-    let own = || request().chain(values(&sought.keys));
-    let bound: Vec<_> = own().chain(own()).chain(values(tags)).collect();
-    let mut find = connection.prepare(&text)?;
-    let mut rows = find.query(params_from_iter(bound))?;
-    let mut calls = Vec::new();
+    let mut wanted: Vec<_> = sought.request.iter().chain(&sought.keys).chain(tags).collect();
+    wanted.sort_unstable();
+    let mut names = Names { connection, texts: HashMap::new() };
+    let mut blocks = connection.prepare_cached("SELECT id, ids FROM ledger ORDER BY id")?;
+    let mut rest = connection.prepare_cached("SELECT calls FROM ledger WHERE id = ?1")?;
+    let (mut rows, mut calls) = (blocks.query([])?, Vec::new());
     while let Some(row) = rows.next()? {
-        let tags: Vec<u8> = row.get(6)?;
-        if row.get::<_, bool>(13)? {
-            add_tags(named, &tags);
+        let (id, ids) = (row.get::<_, i64>(0)?, row.get_ref(1)?.as_blob()?);
+        if !ids.as_chunks().0.iter().any(|id| wanted.binary_search(&id).is_ok()) {
+            continue;
         }
-        calls.push(found(row, &tags)?);
+        let rest: Vec<u8> = rest.query_row([id], |row| row.get(0))?;
+        let Some(noted) = block::read(ids, &rest) else {
+            tracing::warn!("calls of the ledger cannot be read and are left out of what is told: look at the disk");
+            continue;
+        };
+        for (kind, call) in noted {
+            let is_own = sought.request == Some(call.request) || call.key.is_some_and(|key| sought.keys.contains(&key));
+            if !is_own && !call.tags.iter().any(|tag| tags.contains(tag)) {
+                continue;
+            }
+            let Some(names) = names.of(kind)? else { continue };
+            if is_own {
+                add_tags(named, call.tags.as_flattened());
+            }
+            calls.push(found(names, &call));
+            if calls.len() > MOST {
+                return Ok(calls);
+            }
+        }
     }
     Ok(calls)
 }
 
-/// Of each phase, of the key, and of all, which is the last: a former gateway wrote nothing of the key.
-fn times(written: &[u8]) -> (Vec<u32>, u32, u32) {
-    let mut times = micros(written);
-    let took = times.pop().unwrap_or(0);
-    let key = times.get(PHASES.len()).copied().unwrap_or(0);
-    times.resize(PHASES.len(), 0);
-    (times, key, took)
+/// Names by their rows, each read once.
+struct Names<'a> {
+    connection: &'a Connection,
+    texts: HashMap<i64, Option<String>>,
 }
 
-fn found(row: &Row<'_>, tags: &[u8]) -> rusqlite::Result<Found> {
-    let request: Vec<u8> = row.get(0)?;
-    let (micros, key_micros, took_micros) = times(&row.get::<_, Vec<u8>>(12)?);
-    Ok(Found {
-        request: request.iter().map(|byte| format!("{byte:02x}")).collect(),
-        at_ms: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
-        program: row.get(2)?,
-        account: row.get(3)?,
-        operation: row.get(4)?,
-        keyed: row.get::<_, Option<Vec<u8>>>(5)?.is_some(),
-        named: tags.len() / TAG,
-        sent: row.get(7)?,
-        status: row.get(8)?,
-        outcome: row.get(9)?,
-        code: row.get(10)?,
-        replayed: row.get(11)?,
-        micros,
+impl Names<'_> {
+    /// `None` when one of them is not there, which only damage does.
+    fn of(&mut self, kind: Kind) -> rusqlite::Result<Option<[String; 5]>> {
+        let mut names = [const { String::new() }; 5];
+        for (name, row) in names.iter_mut().zip(kind) {
+            if !self.texts.contains_key(&row) {
+                let find = "SELECT text FROM name WHERE id = ?1";
+                let text = self.connection.prepare_cached(find)?.query_row([row], |row| row.get(0)).optional()?;
+                self.texts.insert(row, text);
+            }
+            match &self.texts[&row] {
+                Some(text) => name.clone_from(text),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(names))
+    }
+}
+
+fn found([program, account, operation, sent, outcome]: [String; 5], call: &Noted<'_>) -> Found {
+    let [micros @ .., key_micros, took_micros] = call.micros;
+    Found {
+        request: call.request.iter().map(|byte| format!("{byte:02x}")).collect(),
+        at_ms: call.at_ms,
+        program,
+        account,
+        operation,
+        keyed: call.key.is_some(),
+        named: call.tags.len(),
+        sent,
+        status: call.status,
+        outcome,
+        code: call.code,
+        replayed: call.replayed,
+        micros: micros.to_vec(),
         key_micros,
         took_micros,
-    })
+    }
+}
+
+/// A request id as its bytes; `None` for what is none.
+fn digits(request: &str) -> Option<RequestBytes> {
+    let (pairs, []) = request.as_bytes().as_chunks() else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(times: &[u32]) -> Vec<u8> {
-        times.iter().flat_map(|time| time.to_le_bytes()).collect()
-    }
-
     #[test]
-    fn times_of_a_former_gateway_are_read_as_well() {
-        assert_eq!(times(&written(&[1, 2, 3, 4, 5, 6, 7, 9, 40])), (vec![1, 2, 3, 4, 5, 6, 7], 9, 40));
-        assert_eq!(times(&written(&[1, 2, 3, 4, 5, 6, 7, 40])), (vec![1, 2, 3, 4, 5, 6, 7], 0, 40));
-        assert_eq!(times(&[]), (vec![0; PHASES.len()], 0, 0));
+    fn a_request_id_is_sixteen_bytes() {
+        let id = "b150cfdaa62039790000000000000001";
+        assert_eq!(digits(id).map(|bytes| (bytes[0], bytes[15])), Some((0xb1, 1)));
+        for wrong in [
+            "",
+            "b150",
+            "b150cfdaa6203979000000000000000g",
+            "b150cfdaa6203979000000000000001",
+            "b150cfdaa62039790000000000000001b1",
+            "é150cfdaa6203979000000000000000",
+        ] {
+            assert_eq!(digits(wrong), None, "{wrong}");
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! Whatever stands in the database: a body comes open as it was sealed, for its own entry and source, or not at all; no row
-//! makes reading panic; and what is read of an answer, an id, a trace or a file's header is what was written.
+//! makes reading panic; and what is read of an answer, an id, a trace, a block of the ledger or a file's header is what was
+//! written.
 #![no_main]
 
 use std::cell::LazyCell;
 
-use airudder_gateway::fuzzing::{Rows, Written, header_verdict, kept_answer, written_parent};
+use airudder_gateway::fuzzing::{
+    NotedCall, Rows, Written, header_verdict, kept_answer, read_block, written_block, written_parent,
+};
 use airudder_gateway::inbox::EntryId;
 use airudder_gateway_fuzz::{Input, leaves_nothing};
 use libfuzzer_sys::fuzz_target;
@@ -82,6 +85,45 @@ fn rows(rows: &Rows, mut input: Input<'_>) {
     assert!(!Rows::kind(written.kind).is_empty());
 }
 
+fn block(rows: &Rows, mut input: Input<'_>) {
+    let bytes = |input: &mut Input<'_>| [input.byte(); 16];
+    let calls: Vec<_> = (0..input.below(9))
+        .map(|_| NotedCall {
+            // The only name that is there, or none.
+            kind: [input.choose(&[1, 1, 1, 0, -1, i64::MAX]), 1, 1, 1, 1],
+            request: bytes(&mut input),
+            at_ms: edge(&mut input).cast_unsigned(),
+            key: (input.byte() & 1 == 1).then(|| bytes(&mut input)),
+            tags: (0..input.below(18)).map(|_| bytes(&mut input)).collect(),
+            status: input.number() as u16,
+            code: (input.byte() & 1 == 1).then(|| edge(&mut input)),
+            replayed: input.byte() & 1 == 1,
+            micros: [(); 9].map(|()| edge(&mut input) as u32),
+        })
+        .collect();
+    let (mut ids, mut rest) = written_block(&calls);
+    assert_eq!(read_block(&ids, &rest).as_ref(), Some(&calls));
+    let sought = calls.last().map_or([0; 16], |call| call.request);
+    let are_found = |calls: &[NotedCall]| {
+        let is_found = |call: &&NotedCall| call.request == sought && call.kind == [1; 5];
+        calls.iter().filter(is_found).map(|call| call.at_ms).collect::<Vec<_>>()
+    };
+    assert_eq!(rows.noted(&ids, &rest, sought), Some(are_found(&calls)));
+    if input.tamper(&mut ids) | input.tamper(&mut rest) {
+        let changed = read_block(&ids, &rest);
+        let found = rows.noted(&ids, &rest, sought).expect("an answer");
+        match changed {
+            // What is read, written again plainly, is read as the same.
+            Some(changed) => {
+                let (ids, rest) = written_block(&changed);
+                assert_eq!(read_block(&ids, &rest).as_ref(), Some(&changed));
+                assert_eq!(found, are_found(&changed));
+            }
+            None => assert!(found.is_empty(), "a block that is not whole is none"),
+        }
+    }
+}
+
 fn header(mut input: Input<'_>) {
     let mut first = b"SQLite format 3\0".to_vec();
     first.resize(100, 0);
@@ -94,7 +136,7 @@ fn header(mut input: Input<'_>) {
             1 => known,
             _ => input.number() as i32,
         };
-        let (application, version) = (number(&mut input, 0x4149_5255), number(&mut input, 4));
+        let (application, version) = (number(&mut input, 0x4149_5255), number(&mut input, 5));
         first[68..72].copy_from_slice(&application.to_be_bytes());
         first[60..64].copy_from_slice(&version.to_be_bytes());
         input.tamper(&mut first);
@@ -104,7 +146,7 @@ fn header(mut input: Input<'_>) {
     let is_database = first.len() == 100 && first.starts_with(b"SQLite format 3\0");
     let is_good = first.is_empty()
         || is_database
-            && ((number(68), number(60)) == (0, 0) || number(68) == 0x4149_5255 && (0..=4).contains(&number(60)));
+            && ((number(68), number(60)) == (0, 0) || number(68) == 0x4149_5255 && (0..=5).contains(&number(60)));
     match header_verdict(&first, was_ours) {
         Ok(()) => assert!(is_good),
         Err(sentence) => assert!(!is_good && !sentence.contains('\n') && !sentence.is_empty()),
@@ -132,6 +174,7 @@ fuzz_target!(|data: &[u8]| {
         match input.below(4) {
             0 => header(input),
             1 => texts(input),
+            3 => ROWS.with(|all| block(all, input)),
             _ => ROWS.with(|all| rows(all, input)),
         }
     });
