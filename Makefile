@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash advisories sbom package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scale bench-scrape images fuzz mutants setup setup-test setup-fuzz
+.PHONY: help demo test test-crash advisories sbom release package bench bench-acknowledge bench-delivery bench-memory bench-oracle bench-pages bench-peers bench-scale bench-scrape images fuzz mutants setup setup-test setup-fuzz
 
 GATEWAY := target/debug/airudder-gateway
 TOOLS := target/tools
@@ -24,7 +24,8 @@ help:
 	@echo "make mutants      do the unit tests notice a changed line? (ROOMS=limit: one room; SHARD=k/n: a part; python3)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
 	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
-	@echo "make package      the Debian package, in target/debian (release build; looks up advisories first)"
+	@echo "make release      the gateway as it is handed out, target/release/airudder-gateway: built by the profile of its own work (fifteen minutes; installs llvm, nginx, wrk)"
+	@echo "make package      the Debian package of that, in target/debian (looks up advisories first)"
 	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
 	@echo "make bench-oracle can a body that does not open be told from another by its answer? (release build; python3)"
@@ -34,7 +35,7 @@ help:
 	@echo "make bench-pages  the admin's pages with 100,000 callbacks in the inbox (release build; python3)"
 	@echo "make images       the pictures of docs/images, taken from the demo with Chromium"
 	@echo "make bench-scale  10,000 connections, two workers, 1,000 programs, a million callbacks: the same cost? (release build; installs nginx, wrk)"
-	@echo "make bench-peers  the gateway beside nginx + Lua, Node, and nginx and HAProxy that only pass on (release build; installs them)"
+	@echo "make bench-peers  the gateway of make release beside nginx + Lua, Node, and nginx and HAProxy that only pass on (installs them)"
 
 # cmake builds zlib-ng, which pingora brings.
 setup:
@@ -129,10 +130,15 @@ advisories: cargo-tools
 sbom: cargo-tools
 	@packaging/sbom
 
+# What is watched for the profile is the work of the benches, so it takes what they take.
+release: setup
+	benches/peers/setup
+	packaging/release
+
 # What nobody could look up is not handed to others: UNREACHABLE=told builds it all the same, and says so.
 package: setup cargo-tools
 	@$(MAKE) --no-print-directory advisories
-	cargo build --locked --release --bin airudder-gateway
+	@$(MAKE) --no-print-directory release
 	@packaging/sbom
 	cargo deb --locked --no-build --strip --output target/debian/
 
@@ -159,9 +165,8 @@ bench-memory: setup
 	cargo build --locked --release --bin airudder-gateway
 	benches/memory
 
-bench-peers: setup
-	benches/peers/setup
-	cargo build --locked --release --bin airudder-gateway
+# What is handed out is measured, and what is measured is handed out.
+bench-peers: release
 	benches/peers/run
 
 # The first run fills an inbox with a million callbacks, in target/bench-scale.
