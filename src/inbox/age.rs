@@ -202,6 +202,18 @@ mod tests {
         }
         assert!(!machine.is_over(before) && machine.told.is_empty());
         assert!(machine.ages.leads.len() <= MOST);
+        machine.set(true, 300 * SECOND);
+        assert!(machine.told.is_empty(), "so much is not worth telling yet");
+    }
+
+    #[test]
+    fn a_clock_that_gains_a_little_needs_few_leads() {
+        let mut machine = Machine::new();
+        for _ in 0..10_000 {
+            machine.set(true, Duration::from_millis(1));
+            machine.pass(SECOND);
+        }
+        assert_eq!(machine.ages.leads.len(), 11, "one for each second that it gained");
     }
 
     #[test]

@@ -88,7 +88,10 @@ mod tests {
         assert!(1_000_000 < told && told <= log, "{told} of {log}");
         let database = std::fs::metadata(&path).expect("a database").len();
         assert!(database > 1_000_000, "it is in the database: {database}");
-        drop((writer, reader));
+        writer.execute_batch("INSERT INTO x VALUES (1)").expect("written");
+        let unable = schema::open_to_read(&path).expect("the same");
+        assert!(move_some(&unable).is_err(), "what cannot be moved is told");
+        drop((writer, reader, unable));
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -94,4 +94,14 @@ mod tests {
             assert!(matches!(refused.nature, Nature::Mistake));
         }
     }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_missing() {
+        let path = std::env::temp_dir().join(format!("header-{}", std::process::id()));
+        assert!(check(&path, true).is_ok(), "there is none");
+        std::os::unix::fs::symlink(&path, &path).expect("a name that leads to itself");
+        let refused = check(&path, true).expect_err("refused");
+        assert!(refused.sentence.contains("cannot be read") && matches!(refused.nature, Nature::Trouble(_)));
+        std::fs::remove_file(&path).expect("removed");
+    }
 }

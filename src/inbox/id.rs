@@ -168,4 +168,16 @@ mod tests {
         assert!(id != other && id < other && id == marked);
         assert!(EntryId::try_new(1 << 23, 0).is_none() && EntryId::try_new(0, 1 << COUNTER_BITS).is_none());
     }
+
+    #[test]
+    fn a_set_finds_an_id_by_its_number_and_keeps_unlike_ones_apart() {
+        let hash = |id: EntryId| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            id.hash(&mut hasher);
+            hasher.finish()
+        };
+        let ids = [1, 2].map(|counter| EntryId::try_new(3, counter).expect("it fits"));
+        assert_eq!(hash(ids[0]), hash(ids[0].marked(Some(0xab))));
+        assert_ne!(hash(ids[0]), hash(ids[1]));
+    }
 }

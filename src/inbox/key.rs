@@ -178,4 +178,17 @@ mod tests {
             assert!(different.len() > 5, "{different:?}");
         }
     }
+
+    #[test]
+    fn a_directory_is_made_with_those_above_it_or_it_is_told_why_not() {
+        let folder = Folder::new("inbox-key-directory");
+        let deep = folder.0.join("one/two/three");
+        for _ in 0..2 {
+            make_directory(&deep).expect("made, or there");
+            assert!(deep.is_dir());
+        }
+        assert!(make_directory(&folder.0.join("x".repeat(300))).is_err(), "no name is so long");
+        assert!(sync_directory(&deep.join("file")).is_ok());
+        assert!(sync_directory(&deep.join("four/file")).is_err(), "what is not there is not synced");
+    }
 }

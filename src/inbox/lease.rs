@@ -88,9 +88,9 @@ impl Desk {
         let mut known = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = receivers.iter().filter(|name| !known.configured.contains(name)).cloned().collect();
         // Who holds a counter may be about to lease: a second one would give the same delivery away twice.
-        known.counters.retain(|name, counter| {
-            receivers.iter().any(|kept| **kept == **name) || Arc::strong_count(counter) > 1 || counter.leased() > 0
-        });
+        // A lease holds its counter, too.
+        let is_held = |counter: &Arc<Counter>| Arc::strong_count(counter) > 1;
+        known.counters.retain(|name, counter| is_held(counter) || receivers.iter().any(|kept| **kept == **name));
         known.configured = receivers;
         fresh
     }
@@ -190,16 +190,20 @@ impl Counter {
             tokio::pin!(changed);
             // Before the look, so that a change after it wakes us.
             changed.as_mut().enable();
-            let sleep = {
-                let mut due = self.lock();
-                let wait = due.next_ms.map(|next| next.saturating_sub(clock::wall_millis()));
-                due.maybe |= wait == Some(0);
-                if due.maybe && !due.closed {
-                    return;
-                }
-                wait.filter(|_| !due.closed).map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP)
-            };
-            let _ = tokio::time::timeout(sleep, changed).await;
+            let Some(rest) = self.rest(clock::wall_millis()) else { return };
+            let _ = tokio::time::timeout(rest, changed).await;
+        }
+    }
+
+    /// How long nothing is due unless something changes; `None`: something may be due now.
+    fn rest(&self, now_ms: u64) -> Option<Duration> {
+        let mut due = self.lock();
+        let wait = due.next_ms.map(|next| next.saturating_sub(now_ms));
+        due.maybe |= wait == Some(0);
+        match (due.closed, due.maybe) {
+            (true, _) => Some(LONGEST_SLEEP),
+            (false, true) => None,
+            (false, false) => Some(wait.map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP)),
         }
     }
 }
@@ -306,6 +310,27 @@ mod tests {
         assert_eq!(known(), (Some(50), true));
         counter.ask();
         assert_eq!(known(), (None, false));
+    }
+
+    #[test]
+    fn whoever_waits_rests_until_the_next_is_due_and_never_for_long() {
+        let desk = Desk::new(&names(&["books"]));
+        let counter = desk.counter("books");
+        let rest = |now_ms| counter.rest(now_ms);
+        assert_eq!(rest(0), None, "nobody has asked the disk yet");
+        counter.ask();
+        assert_eq!(rest(0), Some(LONGEST_SLEEP), "nothing is there");
+        counter.ready_at(100_000);
+        assert_eq!(rest(0), Some(LONGEST_SLEEP), "the wall clock may be set forward");
+        assert_eq!(rest(99_000), Some(Duration::from_secs(1)));
+        desk.close();
+        assert_eq!(rest(99_000), Some(LONGEST_SLEEP), "nothing can be leased");
+        desk.reopen();
+        assert_eq!(rest(99_000), None, "it may hold anything");
+        counter.ask();
+        counter.ready_at(100_000);
+        assert_eq!(rest(100_000), None, "it is time");
+        assert_eq!(rest(99_000), None, "and stays so until the disk is asked");
     }
 
     #[test]

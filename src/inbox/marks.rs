@@ -82,6 +82,7 @@ mod tests {
         marks.insert(ONE, 1_000);
         assert!(marks.contains(&ONE, 1_000 + WINDOW_MS - 1) && !marks.contains(&TWO, 1_000));
         assert!(!marks.contains(&ONE, 1_000 + WINDOW_MS));
+        assert_eq!(WINDOW_MS, 600_000);
         marks.insert(ONE, 5_000);
         marks.insert(TWO, 6_000);
         marks.keep(1_000 + WINDOW_MS);

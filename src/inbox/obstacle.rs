@@ -144,6 +144,8 @@ mod tests {
             assert!(obstacle.sentence.contains(said), "{code}: {}", obstacle.sentence);
             assert_eq!((obstacle.nature, obstacle.unavailable()), (Nature::Trouble(why), why), "{code}: it may pass");
         }
+        let other = Obstacle::from(rusqlite::Error::InvalidQuery);
+        assert!(other.sentence.contains("(code -1 of SQLite)"), "no code of SQLite's own: {}", other.sentence);
     }
 
     #[test]

@@ -198,3 +198,20 @@ fn begin(connection: &Connection, keys: Keys) -> Result<Vault, Obstacle> {
     )?;
     Ok(Vault::new(keys, epoch, past))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_for_the_database_is_made_once_or_it_is_told_why_not() {
+        let folder = std::env::temp_dir().join(format!("opening-{}", std::process::id()));
+        let path = folder.join("inbox.db");
+        assert!(make_private(&path).is_err(), "its directory is not there");
+        fs::create_dir_all(&folder).expect("a folder");
+        assert!(make_private(&path).is_ok() && !has_content(&path));
+        fs::write(&path, "something").expect("written");
+        assert!(make_private(&path).is_ok() && has_content(&path), "what is there stays");
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}

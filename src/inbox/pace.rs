@@ -57,5 +57,8 @@ mod tests {
         assert_eq!([next(2, 100), next(2, 100), next(2, 150)], [100, 600, 1100]);
         assert_eq!([next(10, 150), next(10, 150)], [1600, 1700]);
         assert_eq!([next(10, 9000), next(10, 9000)], [9000, 9100], "a rest is not made up for");
+        // Asked for at the very moment of its turn, which is a little early: a third of a second is more than 333 ms.
+        let mut spread = Spread::default();
+        assert_eq!([0, 333, 666, 1000].map(|now_ms| spread.next(Pace { per_second: 3 }, now_ms)), [0, 333, 666, 1000]);
     }
 }

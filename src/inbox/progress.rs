@@ -69,6 +69,8 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
@@ -86,6 +88,27 @@ mod tests {
         progress.wrote(BITE - 1);
         progress.end();
         assert!(!progress.wait() && progress.lock().ended, "it ends with less than a bite");
+    }
+
+    #[test]
+    fn whoever_moves_the_log_sleeps_until_there_is_a_bite() {
+        let (progress, moved) = (Progress::default(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while progress.wait() {
+                    moved.fetch_add(1, Ordering::AcqRel);
+                }
+            });
+            for bites in 1..=100 {
+                progress.wrote(BITE / 2);
+                progress.wrote(BITE / 2);
+                while moved.load(Ordering::Acquire) < bites {
+                    std::thread::yield_now();
+                }
+            }
+            progress.end();
+        });
+        assert_eq!(moved.into_inner(), 100, "each bite wakes it once");
     }
 
     #[test]

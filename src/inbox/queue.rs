@@ -42,6 +42,27 @@ pub(super) struct Append {
     pub(super) sealed: Vec<u8>,
 }
 
+#[cfg(test)]
+impl Append {
+    /// So many bytes that nobody can open.
+    pub(super) fn of(id: EntryId, bytes: usize, receivers: &[&str], received_ms: u64) -> Self {
+        Self {
+            id,
+            parent: None,
+            source: "calls".into(),
+            receivers: receivers.iter().map(|receiver| (*receiver).into()).collect(),
+            kind: 0,
+            received_ms,
+            bytes,
+            natural: false,
+            digest: Tag::default(),
+            chain: None,
+            tags: Vec::new(),
+            sealed: vec![0; bytes],
+        }
+    }
+}
+
 /// A sealed body that could not be opened.
 pub(super) struct Quarantine {
     pub(super) id: EntryId,
@@ -237,28 +258,18 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::inbox::keyed::change::Change;
 
     type Answered = oneshot::Receiver<Result<Appended, Unavailable>>;
 
     fn append(bytes: usize) -> (Job, Answered) {
         let (answer, answered) = oneshot::channel();
-        let append = Append {
-            id: EntryId::try_new(1, 1).expect("it fits"),
-            parent: None,
-            source: "calls".into(),
-            receivers: Vec::new(),
-            kind: 0,
-            received_ms: 0,
-            bytes,
-            natural: false,
-            digest: Tag::default(),
-            chain: None,
-            tags: Vec::new(),
-            sealed: vec![0; bytes],
-        };
+        let append = Append::of(EntryId::try_new(1, 1).expect("it fits"), bytes, &[], 0);
         (Job::Append(Box::new(append), answer), answered)
     }
 
@@ -286,6 +297,10 @@ mod tests {
         let queue = Queue::default();
         let waiting: Vec<_> = (0..MOST_JOBS).map(|_| push(&queue, 0).expect("room")).collect();
         assert_eq!(push(&queue, 0).err(), Some(Unavailable::Busy));
+        let keyed = |change| Job::Keyed(Work { change, answer: oneshot::channel().0 });
+        assert_eq!(queue.push(keyed(Change::claim(1))), Err(Unavailable::Busy), "a call that is to begin");
+        let id = EntryId::try_new(1, 1).expect("it fits");
+        assert_eq!(queue.push(keyed(Change::answered(id, Vec::new()))), Ok(()), "and one that has ended");
         assert_eq!(queue.push(Job::Receivers(Vec::new())), Ok(()));
         assert_eq!(taken(&queue), Some(BATCH_JOBS));
         assert!(push(&queue, 0).is_ok());
@@ -328,6 +343,52 @@ mod tests {
         let mut first = push(&queue, 1).expect("room");
         queue.abandon();
         assert_eq!((first.try_recv(), taken(&queue), queue.lock().bytes), (Ok(Err(Unavailable::Closed)), None, 0));
+    }
+
+    #[test]
+    fn whoever_takes_sleeps_until_there_is_a_job() {
+        let queue = Queue::default();
+        let taken = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                while let Next::Write(batch) = queue.take(Duration::from_secs(3600)) {
+                    if batch.is_empty() {
+                        return "woken for nothing";
+                    }
+                    taken.fetch_add(batch.len(), Ordering::AcqRel);
+                }
+                "ended"
+            });
+            for jobs in 1..=100 {
+                assert_eq!(queue.push(Job::Receivers(Vec::new())), Ok(()));
+                while taken.load(Ordering::Acquire) < jobs && !taker.is_finished() {
+                    std::thread::yield_now();
+                }
+            }
+            queue.close();
+            assert_eq!(taker.join().expect("no panic"), "ended");
+        });
+    }
+
+    #[test]
+    fn bodies_that_wait_count_in_bytes_whatever_they_are_of() {
+        let queue = Queue::default();
+        let id = EntryId::try_new(1, 1).expect("it fits");
+        let quarantine = Quarantine {
+            id,
+            source: "calls".into(),
+            received_ms: 0,
+            bytes: 10,
+            reason: "digest",
+            most: 1,
+            sealed: vec![0; 26],
+        };
+        assert_eq!(queue.push(Job::Quarantine(Box::new(quarantine), oneshot::channel().0)), Ok(()));
+        assert_eq!(queue.lock().bytes, 26);
+        let change = Change::answered(id, vec![0; 100]);
+        assert_eq!(queue.push(Job::Keyed(Work { change, answer: oneshot::channel().0 })), Ok(()));
+        assert_eq!(queue.lock().bytes, 126);
+        assert_eq!((taken(&queue), queue.lock().bytes), (Some(2), 0));
     }
 
     #[test]

@@ -270,6 +270,12 @@ mod tests {
     }
 
     #[test]
+    fn the_mark_of_a_start_is_the_same_in_every_version_of_the_gateway() {
+        let epoch = Epoch { id: 1, key: [0; KEY_ID], salt: [7; SALT] };
+        assert_eq!(epoch.mark(), 0x75b9_18bf, "receivers know entries by it");
+    }
+
+    #[test]
     fn a_tag_depends_on_the_key_the_meaning_and_every_part() {
         let vault_one = vault("one", &["two"], 1, &[]);
         let tag = |what, parts: &[&[u8]]| vault_one.tag(what, parts);

@@ -97,24 +97,26 @@ impl Writer {
                 self.open();
             }
             if now >= self.upkeep_at {
-                self.upkeep_at = now + UPKEEP;
                 self.keep_up();
             }
-            let tries = self.store.is_none() && !self.shared.custody.is_elsewhere();
-            let until = if tries { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
             // A batch of calls goes as soon as it is whole, and what is less with the next upkeep.
             self.noting |= self.store.is_some() && !self.room.is_short() && self.shared.ledger.has_a_whole_one();
-            let patience = match self.purging || self.noting {
-                true => Duration::ZERO,
-                false => until.saturating_duration_since(clock::now()),
-            };
-            match self.shared.queue.take(patience) {
-                Next::Write(jobs) if jobs.is_empty() && !self.purging && !self.noting => {}
+            match self.shared.queue.take(self.patience()) {
                 Next::Write(jobs) => self.write(jobs),
                 Next::End => return self.note_the_rest(),
             }
             self.move_the_rest();
         }
+    }
+
+    /// How long nothing is to be done but what is queued.
+    fn patience(&self) -> Duration {
+        if self.purging || self.noting {
+            return Duration::ZERO;
+        }
+        let tries = self.store.is_none() && !self.shared.custody.is_elsewhere();
+        let until = if tries { self.home.try_at().min(self.upkeep_at) } else { self.upkeep_at };
+        until.saturating_duration_since(clock::now())
     }
 
     fn end(&mut self) {
@@ -130,7 +132,7 @@ impl Writer {
         }
     }
 
-    /// Commits a batch, which may be empty while there is something to purge.
+    /// Commits a batch. An empty one purges and notes, where there is something to; else it changes nothing.
     fn write(&mut self, jobs: Vec<Job>) {
         let Some(store) = &mut self.store else {
             (self.purging, self.noting) = (false, false);
@@ -315,7 +317,9 @@ impl Writer {
     }
 
     fn keep_up(&mut self) {
-        look(&self.shared, clock::wall_millis(), clock::now());
+        let now = clock::now();
+        self.upkeep_at = now + UPKEEP;
+        look(&self.shared, clock::wall_millis(), now);
         self.purging = self.store.is_some();
         self.noting = self.purging && !self.shared.ledger.is_empty();
         disk::show(&self.shared.path, &self.shared.metrics.callbacks);
@@ -391,3 +395,6 @@ impl Drop for Writer {
         self.shared.progress.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

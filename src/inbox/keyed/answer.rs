@@ -78,4 +78,14 @@ mod tests {
             assert!(KeptAnswer::read(&Bytes::copy_from_slice(spoilt)).is_none(), "{spoilt:?}");
         }
     }
+
+    #[test]
+    fn an_answer_that_has_room_is_as_long_as_one_may_be() {
+        let lines = Bytes::from_static(&[b'-'; 1000]);
+        let room = KeptAnswer::room(lines.len());
+        assert!(room > 200 * 1024, "a list of a thousand rejected numbers fits: {room}");
+        let longest = KeptAnswer { status: 200, lines, body: vec![0; room].into() };
+        assert_eq!(longest.write().len(), KeptAnswer::most());
+        assert_eq!(KeptAnswer::room(KeptAnswer::most()), 0);
+    }
 }

@@ -47,6 +47,21 @@ pub(in crate::inbox) struct Kept {
     pub(super) sealed: Option<(EntryId, Vec<u8>)>,
 }
 
+#[cfg(test)]
+impl Change {
+    /// The key of this number is to be used.
+    pub(in crate::inbox) fn claim(number: u8) -> Self {
+        let (id, tag, name) = (KeyId(number.into()), [number; 16], "-");
+        let (program, account, operation) = (name.into(), name.into(), name.into());
+        Self::Claim(Box::new(Claim { id, tag, alone: tag, body: tag, program, account, operation }))
+    }
+
+    /// The platform answered: these sealed bytes, under this number.
+    pub(in crate::inbox) fn answered(nonce: EntryId, sealed: Vec<u8>) -> Self {
+        Self::Kept(KeyId(nonce.row()), Kept { status: 200, bytes: sealed.len(), sealed: Some((nonce, sealed)) })
+    }
+}
+
 impl Work {
     /// Bytes of memory that it holds.
     pub(in crate::inbox) fn bytes(&self) -> usize {

@@ -173,3 +173,65 @@ pub(in crate::inbox) fn drop_answers(connection: &Connection, most: usize) -> ru
     }
     Ok(oldest.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::id::EntryId;
+    use crate::inbox::{recovery, schema};
+
+    fn kept(status: u16) -> Kept {
+        Kept { status, bytes: 0, sealed: None }
+    }
+
+    #[test]
+    fn what_is_counted_follows_the_rows_with_every_change() {
+        let folder = std::env::temp_dir().join(format!("keyed-rows-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let connection = schema::open(&folder.join("inbox.db")).expect("a database");
+        let mut store = recovery::take_over(connection).expect("taken over");
+        let nonce = EntryId::try_new(0, 9).expect("it fits");
+        for (step, (change, is_made, counted)) in [
+            (Change::claim(1), true, (1, 0, 0)),
+            (Change::claim(1), false, (1, 0, 0)),
+            (Change::claim(2), true, (2, 0, 0)),
+            (Change::claim(3), true, (3, 0, 0)),
+            (Change::claim(4), true, (4, 0, 0)),
+            (Change::Doubt(KeyId(1)), true, (3, 1, 0)),
+            (Change::Doubt(KeyId(1)), false, (3, 1, 0)),
+            (Change::Doubt(KeyId(2)), true, (2, 2, 0)),
+            (Change::Settle(KeyId(3), None), false, (2, 2, 0)),
+            (Change::Settle(KeyId(1), Some(kept(0))), true, (2, 1, 1)),
+            (Change::Settle(KeyId(2), None), true, (2, 0, 1)),
+            (Change::Free(KeyId(3)), true, (1, 0, 1)),
+            (Change::Free(KeyId(3)), false, (1, 0, 1)),
+            (Change::claim(3), true, (2, 0, 1)),
+            (Change::Kept(KeyId(3), kept(200)), true, (1, 0, 2)),
+            (Change::answered(nonce, vec![1]), false, (1, 0, 2)),
+            (Change::Kept(KeyId(4), Kept { sealed: Some((nonce, vec![1])), ..kept(200) }), true, (0, 0, 3)),
+            (Change::Kept(KeyId(4), kept(200)), false, (0, 0, 3)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut changed = Counts::default();
+            assert_eq!(apply(&mut store, &change, 10, &mut changed), Ok(is_made), "step {step}");
+            store.keyed.add(changed);
+            let Counts { sending, unknown, remembered } = store.keyed;
+            assert_eq!((sending, unknown, remembered), counted, "step {step}");
+            assert!(count(&store.connection) == Ok(store.keyed), "step {step}");
+        }
+        let states = "SELECT group_concat(state || ' ' || coalesce(status, '-'), ', ' ORDER BY id) FROM keyed";
+        let states: String = store.connection.query_row(states, [], |row| row.get(0)).expect("rows");
+        assert_eq!(states, "4 -, 3 200, 2 200", "settled without an answer, not kept, answered");
+        assert_eq!(drop_answers(&store.connection, 9), Ok(1));
+        assert!(count(&store.connection) == Ok(store.keyed));
+        let mut gone = Counts::default();
+        assert_eq!((forget(&store.connection, 9, 10, &mut gone), gone), (Ok(0), Counts::default()), "it is not time");
+        assert_eq!(forget(&store.connection, 9, 11, &mut gone), Ok(3));
+        store.keyed.add(gone);
+        assert_eq!(store.keyed, Counts::default());
+        drop(store);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+}

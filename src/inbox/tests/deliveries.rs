@@ -179,3 +179,28 @@ async fn the_bytes_of_what_is_leased_to_a_receiver_are_bounded() {
     }
     assert_eq!(held.len(), 1, "one that is larger than the bound goes alone");
 }
+
+#[tokio::test]
+async fn what_others_hold_is_in_nobodys_way() {
+    let folder = Folder::new("held");
+    let inbox = folder.open();
+    for number in 0..8 {
+        store(&inbox, callback(&number.to_string())).await;
+    }
+    let held = inbox.lease("books", 6).await.expect("leases");
+    assert_eq!((held.len(), bodies(&inbox, "books").await), (6, vec!["6".to_owned(), "7".to_owned()]));
+    let few = inbox.lease("books", 1).await.expect("leases");
+    assert_eq!(&few[0].body[..], b"6");
+    // One more is due, which is found without anybody who says so.
+    inbox.due("books").await;
+    assert_eq!(bodies(&inbox, "books").await, ["7"]);
+}
+
+#[tokio::test]
+async fn a_repeat_is_told_from_a_new_callback_after_a_restart_too() {
+    let folder = Folder::new("repeat-restart");
+    store(&folder.open(), callback("one")).await;
+    let inbox = folder.open();
+    assert_eq!(inbox.append(callback("one")).await, Ok(Appended::Duplicate));
+    store(&inbox, callback("two")).await;
+}

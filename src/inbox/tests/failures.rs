@@ -100,6 +100,30 @@ async fn a_body_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn a_body_on_pages_that_are_damaged_is_set_aside_and_the_rest_goes_on() {
+    let folder = Folder::new("pages");
+    let inbox = folder.open();
+    let broken = store(&inbox, callback(&"x".repeat(100_000))).await;
+    store(&inbox, callback("two")).await;
+    drop(inbox);
+    // A long body is a chain of pages, each of which begins with the number of the next. Other pages begin with their kind.
+    let mut disk = std::fs::read(&folder.rules.path).expect("a database");
+    let mut chained = 0;
+    for page in disk.chunks_mut(schema::PAGE as usize).filter(|page| page[0] == 0 && page[..4] != [0; 4]) {
+        page[0] = 0xff;
+        chained += 1;
+    }
+    assert!(chained > 5, "{chained}");
+    std::fs::write(&folder.rules.path, disk).expect("damaged");
+    let inbox = folder.open();
+    assert_eq!(bodies(&inbox, "books").await, ["two"]);
+    // What is set aside is written before what comes later.
+    store(&inbox, callback("three")).await;
+    let corrupt = listed(&inbox, Filter { state: Some(State::Corrupt), ..Filter::default() }).await;
+    assert_eq!(corrupt.iter().map(|listed| listed.id).collect::<Vec<_>>(), [broken]);
+}
+
+#[tokio::test]
 async fn closing_writes_what_was_queued_and_refuses_the_rest() {
     let folder = Folder::new("close");
     let inbox = folder.open();
@@ -173,4 +197,56 @@ async fn a_bug_in_a_question_costs_its_answer_and_nothing_else() {
     let asked = inbox.0.deliveries.ask(|_| -> rusqlite::Result<()> { panic!("a bug") }).await;
     assert_eq!(asked, Err(Unavailable::Failed));
     assert_eq!(bodies(&inbox, "books").await, ["one"]);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_that_was_written_to_a_file_without_its_name() {
+    let folder = Folder::new("displaced");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    let away = folder.rules.path.with_extension("db.away");
+    std::fs::rename(&folder.rules.path, &away).expect("renamed");
+    assert_eq!(inbox.append(callback("two")).await, Err(Unavailable::Failed));
+    assert!(inbox.advice().is_some_and(|advice| advice.contains("is not the one that was opened")));
+    assert!(!folder.rules.path.exists(), "no empty one is made in its place");
+    std::fs::rename(&away, &folder.rules.path).expect("renamed");
+    append_until_taken(&inbox, "two").await;
+    assert_eq!(listed(&inbox, Filter::default()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn whoever_reads_keeps_the_database_open_until_it_has_failed() {
+    let folder = Folder::new("reader");
+    let inbox = folder.open();
+    let ask = async |sql: &'static str| inbox.0.operators.ask(move |connection| connection.execute_batch(sql)).await;
+    // Only the connection that made it knows it.
+    ask("CREATE TEMP TABLE mine (a)").await.expect("made");
+    let knows = "SELECT * FROM mine";
+    assert_eq!(ask(knows).await, Ok(()));
+    inbox.0.shared.generation.fetch_add(1, Ordering::AcqRel);
+    assert_eq!(ask(knows).await, Err(Unavailable::Failed), "the database is opened again");
+    ask("CREATE TEMP TABLE mine (a)").await.expect("made");
+    assert_eq!(ask("SELECT * FROM nobodys").await, Err(Unavailable::Failed));
+    assert_eq!(ask(knows).await, Err(Unavailable::Failed), "after a question that failed, too");
+}
+
+#[tokio::test]
+async fn a_log_that_has_grown_is_moved_whole_between_two_commits() {
+    let folder = Folder::new("long-log");
+    folder.open().close();
+    let grow = |bytes: u64| {
+        let writer = schema::open(&folder.rules.path).expect("a database");
+        let grow = "CREATE TABLE IF NOT EXISTS large (a); DELETE FROM large; INSERT INTO large VALUES (zeroblob";
+        writer.execute_batch(&format!("{grow}({bytes}))")).expect("written");
+    };
+    // Its writer waits for the process before, so nobody but the thread that moves touches the log.
+    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+    let inbox = Inbox::succeed(&folder.rules, &[], metrics).expect("an inbox");
+    let progress = &inbox.0.shared.progress;
+    grow(60 << 20);
+    while !progress.wants_the_rest_moved() {
+        progress.wrote(8 << 20);
+        tokio::task::yield_now().await;
+    }
+    assert!(!progress.has_failed());
 }

@@ -85,6 +85,8 @@ async fn a_key_is_claimed_once_and_ends_once() {
         inbox.end(first, &late).await.expect("asked");
         assert_eq!(state(&inbox, "k").await, Some(KeyState::NotKept), "an end stays");
     }
+    let shown = &inbox.0.shared.metrics.keyed;
+    assert_eq!((shown.unknown.get(), shown.remembered.get()), (0, 1), "and is counted once");
     assert!(inbox.remembered(second).await.expect("asked").is_none());
 }
 
@@ -136,6 +138,8 @@ async fn keys_are_listed_by_what_is_asked_for() {
     let rest = inbox.keys(KeyFilter::default(), Some(first.id), 10).await.expect("a list");
     assert_eq!((rest.len(), first.state, first.status, first.bytes), (2, KeyState::Answered, Some(200), 16));
     assert_eq!((first.program.as_str(), first.account.as_str()), ("-", "main"));
+    let traced = inbox.trace("b").await.expect("read").keys;
+    assert_eq!(traced.iter().map(|key| key.state).collect::<Vec<_>>(), [KeyState::Sending], "by its text");
 }
 
 #[tokio::test]

@@ -159,6 +159,85 @@ fn a_file_that_is_not_ours_is_refused_with_what_to_do() {
     )
     .expect("written");
     assert!(refusal(&folder).contains("not a database"));
+    // A database that says nothing of whose it is, and holds something.
+    std::fs::remove_file(&folder.rules.path).expect("removed");
+    change("CREATE TABLE recipes (text TEXT)");
+    assert!(refusal(&folder).contains("not a database of the gateway"));
+    let tables: i64 = rusqlite::Connection::open(&folder.rules.path)
+        .expect("a database")
+        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(tables, 1, "nothing was made beside it");
+}
+
+#[tokio::test]
+async fn a_key_file_is_looked_for_wherever_something_may_have_been_sealed() {
+    let mut folder = Folder::new("key-copy");
+    let inbox = folder.open();
+    store(&inbox, callback("one")).await;
+    // As a gateway that was killed leaves it: most of it is in the log.
+    let copy = Folder::new("key-copied");
+    std::fs::create_dir_all(&copy.path).expect("a folder");
+    for file in ["inbox.db", "inbox.db-wal"] {
+        std::fs::copy(folder.path.join(file), copy.path.join(file)).expect("copied");
+    }
+    assert!(refusal(&copy).contains("is missing") && Inbox::check_rules(&copy.rules).is_err());
+    assert!(!copy.path.join("inbox.key").exists());
+    drop(inbox);
+    // As one leaves it that has ended: all of it is in the database.
+    folder.rules.key = InboxKey::File(folder.path.join("another.key"));
+    let log = std::fs::metadata(folder.path.join("inbox.db-wal")).expect("a log");
+    assert!(
+        log.len() == 0 && Inbox::check_rules(&folder.rules).is_err_and(|why| why.to_string().contains("is missing"))
+    );
+    // And an empty file is the beginning of one.
+    let empty = Folder::new("key-empty");
+    std::fs::create_dir_all(&empty.path).expect("a folder");
+    std::fs::write(&empty.rules.path, "").expect("written");
+    assert_eq!(Inbox::check_rules(&empty.rules), Ok(()));
+    assert_eq!(empty.open().check(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_key_at_rest_is_asked_for_as_long_as_any_row_needs_it() {
+    let mut folder = Folder::new("keys-keyed").with_key(ONE, &[]);
+    let inbox = folder.open();
+    let scope = Scope {
+        program: "-",
+        account: "main",
+        operation: "task.create",
+        method: "POST",
+        path: "/",
+        query: None,
+        key: b"k",
+    };
+    let id = inbox.claim(&inbox.key(&scope).expect("open"), b"body").await.expect("claimed");
+    drop(inbox);
+    folder.give_keys(TWO, &[ONE]);
+    drop(folder.open());
+    folder.give_keys(TWO, &[]);
+    assert!(Inbox::check_rules(&folder.rules).is_err_and(|why| why.to_string().contains("old_keys")));
+    assert!(refusal(&folder).contains("old_keys"));
+    folder.give_keys(TWO, &[ONE]);
+    assert!(folder.open().settle_key(id, Verdict::NotSent).await.expect("settled"));
+    folder.give_keys(TWO, &[]);
+    assert_eq!(Inbox::check_rules(&folder.rules), Ok(()), "nothing needs it any more");
+    assert_eq!(folder.open().check(), Ok(()));
+}
+
+#[test]
+fn a_database_of_a_former_gateway_is_looked_at_like_one_of_ours() {
+    let folder = Folder::new("keys-former").with_key(ONE, &[]);
+    std::fs::create_dir_all(&folder.path).expect("a folder");
+    let former = rusqlite::Connection::open(&folder.rules.path).expect("a database");
+    former.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).expect("a log");
+    let (first, id) = (schema::MIGRATIONS[0], schema::APPLICATION_ID);
+    former
+        .execute_batch(&format!("{first} PRAGMA application_id = {id}; PRAGMA user_version = 1;"))
+        .expect("of version 1");
+    assert_eq!(Inbox::check_rules(&folder.rules), Ok(()));
+    former.execute_batch("INSERT INTO epoch VALUES (1, zeroblob(8), zeroblob(32))").expect("begun with another key");
+    assert!(Inbox::check_rules(&folder.rules).is_err_and(|why| why.to_string().contains("old_keys")));
 }
 
 #[tokio::test]

@@ -128,6 +128,8 @@ async fn an_inbox_that_another_process_has_is_up_until_that_takes_too_long() {
     let up = || metrics.callbacks.inbox_up.get();
     assert_eq!((inbox.check(), up()), (Err(Unavailable::Elsewhere), 1));
     assert_eq!(inbox.append(callback("early")).await, Err(Unavailable::Elsewhere));
+    let key = "key_0000000000000001".parse().expect("an id");
+    assert_eq!(inbox.settle_key(key, Verdict::NotSent).await, Err(Unavailable::Elsewhere));
     inbox.tell_overdue();
     assert_eq!((inbox.check(), up()), (Err(Unavailable::Failed), 0));
     assert!(inbox.advice().is_some_and(|advice| advice.contains("should have ended by now")));

@@ -12,24 +12,7 @@ fn task(id: &str) -> Named {
 }
 
 fn call<'a>(number: u128, named: &'a Named, key: Option<&'a str>) -> Call<'a> {
-    Call {
-        request: number.to_be_bytes(),
-        at_ms: clock::wall_millis(),
-        program: "books",
-        account: "main",
-        operation: "task.create",
-        key: key.map(str::as_bytes),
-        named,
-        sent: "yes",
-        status: 200,
-        outcome: "answered",
-        code: Some(200),
-        replayed: false,
-        phases: [Duration::from_micros(7); 7],
-        keeping: Duration::from_micros(3),
-        took: Duration::from_micros(52),
-        parent: None,
-    }
+    Call { key: key.map(str::as_bytes), ..noted(number, named) }
 }
 
 /// About one call of a task.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::InboxKey;
+use crate::inbox::ledger::{Call, Named, PHASES};
 use crate::secret::Secret;
 
 mod deliveries;
@@ -17,15 +18,16 @@ mod late;
 mod ledger;
 mod operating;
 mod purging;
+pub(super) mod telling;
 
 /// An inbox in a folder of its own, which is removed at the end.
-struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
-    rules: config::Inbox,
+    pub(super) rules: config::Inbox,
 }
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp/inbox").join(unique);
@@ -101,6 +103,28 @@ async fn append_until_taken(inbox: &Inbox, body: &str) -> usize {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     refused
+}
+
+/// A call that ended, to be noted, whose answer named this.
+pub(super) fn noted(number: u128, named: &Named) -> Call<'_> {
+    Call {
+        request: number.to_be_bytes(),
+        at_ms: clock::wall_millis(),
+        program: "books",
+        account: "main",
+        operation: "task.create",
+        key: None,
+        named,
+        sent: "yes",
+        status: 200,
+        outcome: "answered",
+        code: Some(200),
+        replayed: false,
+        phases: [Duration::from_micros(7); PHASES.len()],
+        keeping: Duration::from_micros(3),
+        took: Duration::from_micros(52),
+        parent: None,
+    }
 }
 
 /// Leases one delivery and settles it.
