@@ -88,7 +88,9 @@ mod tests {
         assert!(1_000_000 < told && told <= log, "{told} of {log}");
         let database = std::fs::metadata(&path).expect("a database").len();
         assert!(database > 1_000_000, "it is in the database: {database}");
-        writer.execute_batch("INSERT INTO x VALUES (1)").expect("written");
+        writer.execute_batch("BEGIN; INSERT INTO x VALUES (1)").expect("begun");
+        assert_eq!(move_some(&writer), Ok(0), "whoever is in a transaction is no failure");
+        writer.execute_batch("COMMIT").expect("written");
         let unable = schema::open_to_read(&path).expect("the same");
         assert!(move_some(&unable).is_err(), "what cannot be moved is told");
         drop((writer, reader, unable));

@@ -199,8 +199,14 @@ async fn what_others_hold_is_in_nobodys_way() {
 #[tokio::test]
 async fn a_repeat_is_told_from_a_new_callback_after_a_restart_too() {
     let folder = Folder::new("repeat-restart");
-    store(&folder.open(), callback("one")).await;
     let inbox = folder.open();
-    assert_eq!(inbox.append(callback("one")).await, Ok(Appended::Duplicate));
-    store(&inbox, callback("two")).await;
+    for body in ["one", "two"] {
+        store(&inbox, callback(body)).await;
+    }
+    drop(inbox);
+    let inbox = folder.open();
+    for body in ["one", "two"] {
+        assert_eq!(inbox.append(callback(body)).await, Ok(Appended::Duplicate), "{body}");
+    }
+    store(&inbox, callback("three")).await;
 }

@@ -91,6 +91,24 @@ async fn a_key_is_claimed_once_and_ends_once() {
 }
 
 #[tokio::test]
+async fn an_answer_is_read_for_the_key_that_it_was_given_for_and_no_other() {
+    let folder = Folder::new("keyed-bound");
+    let inbox = folder.open();
+    let mut ids = Vec::new();
+    for name in ["one", "two"] {
+        ids.push(claim(&inbox, name).await);
+        inbox.end(ids[ids.len() - 1], &answered("an answer")).await.expect("ended");
+    }
+    drop(inbox);
+    let exchange = "UPDATE answer SET id = -id; UPDATE answer SET id = (SELECT sum(id) FROM keyed) + id";
+    rusqlite::Connection::open(&folder.rules.path).expect("a database").execute_batch(exchange).expect("exchanged");
+    let inbox = folder.open();
+    for id in ids {
+        assert!(inbox.remembered(id).await.expect("asked").is_none(), "{id}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_known_goes_by_age_and_what_is_unknown_stays() {
     let mut folder = Folder::new("keyed-age");
     let inbox = folder.open();
@@ -177,7 +195,9 @@ async fn a_call_is_begun_only_where_its_answer_will_find_room() {
     let mut folder = Folder::new("keyed-promise");
     folder.rules.max_bytes = 4 << 20;
     let inbox = folder.open();
-    let most = folder.rules.max_bytes / crate::inbox::keyed::ROOM;
+    let room = crate::inbox::keyed::ROOM;
+    assert!(room > KeptAnswer::room(0) as u64 + 512, "the longest one, its seal and its rows");
+    let most = folder.rules.max_bytes / room;
     let mut claimed = Vec::new();
     let refused = loop {
         match inbox.claim(&key(&inbox, &claimed.len().to_string()), b"body").await {

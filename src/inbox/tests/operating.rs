@@ -159,6 +159,20 @@ async fn without_a_state_only_the_dead_go_again_and_what_waits_when_it_is_asked_
 }
 
 #[tokio::test]
+async fn a_redrive_for_one_receiver_sends_nothing_to_the_others() {
+    let folder = Folder::new("redrive-one");
+    let inbox = folder.open();
+    store(&inbox, NewCallback { receivers: vec!["books".into(), "crm".into()], ..callback("both") }).await;
+    for receiver in ["books", "crm"] {
+        settle_next(&inbox, receiver, Settlement::Bury { reason: "gone" }).await;
+    }
+    let only = Filter { receiver: Some("crm".to_owned()), ..Filter::default() };
+    let redriven = inbox.redrive(only, None, 10, Pace { per_second: 1000 }, false).await.expect("redriven");
+    assert_eq!((redriven.matched, bodies(&inbox, "crm").await), (1, vec!["both".to_owned()]));
+    assert!(bodies(&inbox, "books").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_step_of_a_redrive_is_not_used_up_by_what_is_not_dead() {
     let folder = Folder::new("redrive-steps");
     let inbox = folder.open();
