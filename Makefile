@@ -24,7 +24,7 @@ help:
 	@echo "make mutants      do the unit tests notice a changed line? (ROOMS=limit: one room; SHARD=k/n: a part; python3)"
 	@echo "make advisories   is a crate that we use known to be unsafe? fails when the advisory database cannot be reached"
 	@echo "make sbom         what the gateway is made of: target/airudder-gateway.cdx.json (CycloneDX) and the licences' notices"
-	@echo "make release      the gateway as it is handed out, target/release/airudder-gateway: built by the profile of its own work (fifteen minutes; installs llvm, nginx, wrk)"
+	@echo "make release      the gateway as it is handed out, target/release/airudder-gateway: built by the profile of its own work (fifteen minutes; installs llvm, nginx, wrk; PROFILE=off: a plain one)"
 	@echo "make package      the Debian package of that, in target/debian (looks up advisories first)"
 	@echo "make bench        what admission costs, the envelope beside OpenSSL, the inbox beside bare SQLite, who calls (release build)"
 	@echo "make bench-acknowledge  500 callbacks a second: how long the platform waits for its 200 (release build; python3)"
@@ -132,7 +132,6 @@ sbom: cargo-tools
 
 # What is watched for the profile is the work of the benches, so it takes what they take.
 release: setup
-	benches/peers/setup
 	packaging/release
 
 # What nobody could look up is not handed to others: UNREACHABLE=told builds it all the same, and says so.
@@ -167,6 +166,7 @@ bench-memory: setup
 
 # What is handed out is measured, and what is measured is handed out.
 bench-peers: release
+	benches/peers/setup
 	benches/peers/run
 
 # The first run fills an inbox with a million callbacks, in target/bench-scale.

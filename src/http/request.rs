@@ -97,5 +97,9 @@ mod tests {
             let head = RequestHeadWriter::try_new(&Method::GET, path.as_bytes(), query.map(str::as_bytes));
             assert_eq!(head.err(), Some(BadTarget), "{path:?} {query:?}");
         }
+        for byte in 0..=u8::MAX {
+            let is_bad = RequestHeadWriter::try_new(&Method::GET, &[b'/', byte], None).is_err();
+            assert_eq!(is_bad, matches!(byte, 0..=b' ' | 0x7f), "{byte:#x}");
+        }
     }
 }

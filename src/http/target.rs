@@ -62,6 +62,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_byte_can_stand_where_it_is_no_end_of_something_and_nowhere_else() {
+        for byte in 0..=u8::MAX {
+            let of_path = matches!(byte, 0x21 | 0x22 | 0x24..=0x3b | 0x3d | 0x40..=0x5f | 0x61..=0x7e | 0x80..);
+            let of_query = matches!(byte, 0x21 | 0x24..=0x3b | 0x3d | 0x3f..=0x7e | 0x80..);
+            assert_eq!((is_of_path(byte), is_of_query(byte)), (of_path, of_query), "{byte:#x}");
+        }
+    }
+
+    #[test]
     fn a_target_is_read_from_its_path_on() {
         for (target, expected) in [
             ("/a?b=/c?d", Some(("/a", Some("b=/c?d")))),

@@ -110,6 +110,7 @@ pub(super) const MIGRATIONS: [&str; 5] = [
     ALTER TABLE entry ADD COLUMN parent TEXT;
 ",
     "
+    -- What was noted before goes: no version that wrote it so was released.
     DROP TABLE ledger;
     CREATE TABLE ledger (
         id INTEGER PRIMARY KEY,

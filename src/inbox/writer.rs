@@ -122,6 +122,8 @@ impl Writer {
     fn end(&mut self) {
         self.shared.health.set(Err(Unavailable::Closed));
         self.shared.metrics.callbacks.inbox_up.set(0);
+        // What there was no disk for, or no room.
+        self.shared.metrics.callbacks.noted("dropped", self.shared.ledger.len());
         self.shared.progress.end();
         if let Some(mover) = self.mover.take() {
             // When it panicked, the log is read at the next start.

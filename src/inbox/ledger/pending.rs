@@ -242,7 +242,7 @@ impl<'a> Ended<'a> {
     }
 }
 
-/// Adds a text behind its length. Names have 64 bytes at most, ids and keys 255; of more than 64 KiB the rest is cut off.
+/// Adds a text behind its length. Names have 64 bytes at most, ids 128, keys 255; of more than 64 KiB the rest is cut off.
 fn write(text: &mut Vec<u8>, part: &[u8]) {
     let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
     text.extend_from_slice(&length.to_le_bytes());

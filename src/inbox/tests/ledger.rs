@@ -268,8 +268,13 @@ async fn a_block_goes_by_the_age_of_its_newest_call() {
     let at_ms = clock::wall_millis() - 3_600_001;
     inbox.note(&Call { at_ms, ..call(1, &task("old"), None) });
     until_noted(&inbox, 1).await;
+    // Held meanwhile, so that no upkeep comes between the two.
+    static HELD: std::sync::Barrier = std::sync::Barrier::new(2);
+    inbox.0.shared.queue.push(Job::Break(|_| _ = (HELD.wait(), HELD.wait()))).expect("queued");
+    HELD.wait();
     inbox.note(&Call { at_ms, ..call(2, &task("old"), None) });
     inbox.note(&call(3, &task("new"), None));
+    HELD.wait();
     // Upkeep forgets each second, so it is asked until they are gone.
     while requests(&trace(&inbox, "old").await) != ["2"] {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -237,7 +237,7 @@ async fn a_call_that_is_noted_is_not_counted_as_dropped() {
     let folder = Folder::new("noted");
     let inbox = folder.open();
     let count = |outcome| inbox.0.shared.metrics.callbacks.ledger.with_label_values(&[outcome]).get();
-    inbox.note(noted(1));
+    inbox.note(&noted(1, &Named::default()));
     inbox.close();
     assert_eq!((count("written"), count("dropped"), inbox.unlisted()), (1, 0, 0));
 }

@@ -11,7 +11,7 @@ use crate::inbox::entry::Answer;
 use crate::inbox::id::EntryId;
 use crate::inbox::keyed::change::{Change, Work};
 use crate::inbox::keyed::{self, KeyId};
-use crate::inbox::ledger::{Call, Named, Pushed};
+use crate::inbox::ledger::{Named, Pushed};
 use crate::inbox::opening::Opening;
 use crate::inbox::queue::{Append, Purged, Quarantine};
 use crate::inbox::tests::telling::told;
@@ -404,30 +404,26 @@ fn an_inbox_that_comes_over_was_in_good_hands_and_the_log_says_so() {
 #[test]
 fn calls_are_forgotten_where_the_rest_is_purged_and_not_beside_each_batch() {
     let mut alone = Alone::open("writer-forgets");
-    alone.shared.ledger.push(&Call { at_ms: 1, ..noted(1, &Named::default()) });
-    alone.writer.noting = true;
-    alone.writer.write(Vec::new());
+    note(&alone, 1);
+    alone.writer.note_the_rest();
+    alone.sql("UPDATE ledger SET newest = 1");
     alone.fill(1, 10, &["books"], false);
     assert_eq!(alone.count("ledger"), 1);
-    alone.purge();
-    assert_eq!(alone.count("ledger"), 0);
+    assert!(!alone.purge() && alone.count("ledger") == 0);
 }
 
 #[test]
 fn calls_are_noted_block_by_block_and_all_of_them_at_the_end() {
     let mut alone = Alone::open("writer-noting");
     let fill = |alone: &Alone| (0..).position(|number| note(alone, number) == Pushed::MakesWhole);
-    assert!(fill(&alone).is_some());
-    assert_eq!(note(&alone, 1), Pushed::Waits);
-    alone.writer.noting = true;
+    assert!(fill(&alone).is_some() && note(&alone, 1) == Pushed::Waits);
+    (alone.writer.noting, alone.writer.purging) = (true, false);
     alone.writer.write(Vec::new());
-    assert_eq!((alone.count("ledger"), alone.shared.ledger.len()), (1, 1), "a whole block, and a call is left");
-    assert!(!alone.writer.noting, "it goes with the next upkeep");
-    assert!(fill(&alone).is_some() && fill(&alone).is_some());
-    assert_eq!(note(&alone, 1), Pushed::Waits);
+    let is_left = (alone.shared.ledger.len(), alone.writer.noting);
+    assert_eq!((alone.count("ledger"), is_left), (1, (1, false)), "what is no whole block goes with the next upkeep");
+    assert!(fill(&alone).is_some() && fill(&alone).is_some() && note(&alone, 1) == Pushed::Waits);
     alone.writer.note_the_rest();
-    assert!(alone.shared.ledger.is_empty());
-    assert_eq!(alone.count("ledger"), 4);
+    assert_eq!((alone.count("ledger"), alone.shared.ledger.len()), (4, 0));
     note(&alone, 1);
     alone.have(1);
     alone.writer.noting = true;
@@ -447,8 +443,7 @@ fn after_a_bug_that_nothing_helped_against_nobody_waits() {
         let _writer = writer;
         panic!("a bug");
     });
-    assert!(ended.join().is_err());
-    assert_eq!(shared.health.check(), Err(Unavailable::Failed));
+    assert!(ended.join().is_err() && shared.health.check() == Err(Unavailable::Failed));
     let Alone { writer, shared, _folder } = Alone::open("writer-no-bug");
     drop(writer);
     assert_eq!(shared.health.check(), Ok(()), "whoever ends it says so");
