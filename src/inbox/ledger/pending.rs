@@ -14,7 +14,7 @@ use crate::inbox::vault::Tagged;
 /// Most calls that wait: of 45,000 a second what comes in nearly three seconds, so that a disk may be away for two.
 const MOST: usize = 128 * 1024;
 
-/// Most bytes that wait: 256 for each of these calls. One with a task and a key of 36 characters each takes about 230.
+/// Most bytes that wait: 256 for each of these calls. One with a task and a key of 36 characters each takes about 210.
 const MOST_BYTES: usize = 32 << 20;
 
 /// Most calls of a batch: a millisecond of the writer's work, which the callbacks beside them wait.
