@@ -129,7 +129,7 @@ pub(in crate::inbox) fn read<'a>(ids: &'a [u8], rest: &[u8]) -> Option<Vec<(Kind
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
-    /// What [`write`] wrote.
+    /// What [`write()`] wrote.
     fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
