@@ -1,4 +1,5 @@
-//! Who passes, who waits and who is told to come again, while the clock stands still. Nothing here knows a call.
+//! Who passes, who waits and who is told to come again, while the clock stands still.
+//! Nothing here knows a call, and nothing waits for the time of a clock on the wall.
 
 use super::*;
 
