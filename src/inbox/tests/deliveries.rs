@@ -2,6 +2,7 @@
 //! Repeats of the platform are told from new events.
 
 use super::*;
+use crate::trace::TraceParent;
 
 #[tokio::test]
 async fn a_callback_is_leased_with_everything_that_was_stored() {
@@ -209,4 +210,20 @@ async fn a_repeat_is_told_from_a_new_callback_after_a_restart_too() {
         assert_eq!(inbox.append(callback(body)).await, Ok(Appended::Duplicate), "{body}");
     }
     store(&inbox, callback("three")).await;
+}
+
+#[tokio::test]
+async fn a_callback_joins_the_trace_of_the_call_that_it_comes_of() {
+    let folder = Folder::new("parent");
+    let inbox = folder.open();
+    let parent = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let named = Named { tasks: vec!["task-1".to_owned()], ..Named::default() };
+    inbox.note(&Call { parent, ..noted(1, &named) });
+    for task in ["task-1", "task-2"] {
+        let ids = Ids { tasks: vec![task.to_owned()], ..Ids::default() };
+        store(&inbox, NewCallback { ids, ..callback(task) }).await;
+    }
+    let leased = inbox.lease("books", 10).await.expect("leases");
+    let parents: Vec<_> = leased.iter().map(|leased| leased.parent).collect();
+    assert!(parent.is_some() && parents == [parent, None]);
 }

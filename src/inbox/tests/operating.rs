@@ -220,6 +220,7 @@ fn why_nothing_is_taken_is_said_in_a_sentence_of_its_own() {
     let all = [Unavailable::Full, Unavailable::Busy, Unavailable::Failed, Unavailable::Closed, Unavailable::Elsewhere];
     let said: std::collections::HashSet<_> = all.iter().map(ToString::to_string).collect();
     assert!(said.len() == all.len() && said.iter().all(|sentence| sentence.len() > 20), "{said:?}");
+    assert_eq!(all.map(Unavailable::word), ["full", "busy", "failed", "closed", "elsewhere"], "scripts rely on them");
 }
 
 #[tokio::test]
@@ -240,4 +241,9 @@ async fn a_call_that_is_noted_is_not_counted_as_dropped() {
     inbox.note(&noted(1, &Named::default()));
     inbox.close();
     assert_eq!((count("written"), count("dropped"), inbox.unlisted()), (1, 0, 0));
+    drop(inbox);
+    let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+    let inbox = Inbox::succeed(&folder.rules, &[], metrics).expect("an inbox");
+    inbox.note(&noted(2, &Named::default()));
+    assert_eq!(inbox.unlisted(), 1, "the process before has the disk");
 }
