@@ -49,7 +49,8 @@ async fn delivered_entries_make_room_and_waiting_ones_never_do() {
         assert!(matches!(stored, Ok(Appended::Stored(_))), "{number}: {stored:?}");
         settle_next(&inbox, "books", Settlement::Delivered).await;
     }
-    // What an entry takes is estimated, and known in pages when the writer looks: up to thirteen more were seen.
+    // What an entry takes is estimated until the writer looks, and a body of this size ends in the middle of a page, which the
+    // estimate does not count. On a busy machine, where many come between two looks, thirteen pages too many were seen.
     assert!(used() <= (2 << 20) + 16 * i64::from(crate::inbox::schema::PAGE), "{}", used());
     assert!(inbox.0.shared.metrics.callbacks.purged.get() > 100);
     assert_eq!(listed(&inbox, Filter::default()).await[0].id, waiting);
