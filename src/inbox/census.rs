@@ -129,8 +129,11 @@ mod tests {
         walk(1, Some(State::Waiting), Some(State::Dead));
         let waiting = &census.standing[&(1, State::Waiting)];
         assert_eq!((waiting.count, waiting.blocks.len()), (1, 1), "the block of the first is not there any more");
+        assert_eq!(census.waiting(), [(1, 1)]);
         assert_eq!(census.standing[&(1, State::Dead)].count, 1);
         census.count(Moved { id: id(1), receiver: 1, from: Some(State::Dead), to: None });
         assert_eq!(census.standing[&(1, State::Dead)].count, 0);
+        census.count(Moved { id: id(1 << 13), receiver: 1, from: Some(State::Waiting), to: Some(State::Delivered) });
+        assert_eq!(census.waiting(), [], "a receiver for which nothing waits any more is not told of");
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn commit(
                 room.redeem(work.bytes());
                 apply(store, job, now_ms, &mut effects)?
             }
-            job if job.grows() && !room.take(job.bytes()) => Outcome::Full,
+            job if job.grows() && !room.take(job.bytes(), job.deliveries()) => Outcome::Full,
             job => apply(store, job, now_ms, &mut effects)?,
         });
     }

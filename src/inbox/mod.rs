@@ -25,6 +25,7 @@ mod marks;
 mod obstacle;
 mod opening;
 mod pace;
+mod pages;
 mod parents;
 mod place;
 mod progress;

@@ -115,9 +115,17 @@ pub(super) enum Job {
 impl Job {
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Append(append, _) => append.sealed.len(),
+            Self::Append(append, _) => append.sealed.len() + append.tags.len(),
             Self::Quarantine(quarantine, _) => quarantine.sealed.len(),
             Self::Keyed(work) => work.bytes(),
+            _ => 0,
+        }
+    }
+
+    /// How many deliveries it begins.
+    pub(super) fn deliveries(&self) -> usize {
+        match self {
+            Self::Append(append, _) => append.receivers.len(),
             _ => 0,
         }
     }

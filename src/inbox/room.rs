@@ -2,8 +2,16 @@
 //!
 //! It counts bytes and decides nothing else. What is delivered makes room, and remembered answers; what waits never does.
 
-/// What an entry of any size needs beside its sealed body: rows, indexes and the unused end of a page.
-const BESIDE: u64 = 512;
+use super::pages::on_disk;
+
+/// What an entry needs beside its sealed body, and what each of its deliveries does, at most: rows, and what finds them.
+const ENTRY: u64 = 320;
+const DELIVERY: u64 = 192;
+
+/// What an entry with a body of so many bytes needs in all.
+fn whole(bytes: usize, deliveries: usize) -> u64 {
+    on_disk(bytes as u64) + ENTRY + deliveries as u64 * DELIVERY
+}
 
 /// The bytes of the store.
 pub(super) struct Room {
@@ -26,9 +34,9 @@ impl Room {
         self.used = used;
     }
 
-    /// Takes room for a sealed body; false when there is none.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
-        let bytes = bytes as u64 + BESIDE;
+    /// Takes room for a sealed body and so many deliveries of it; false when there is none.
+    pub(super) fn take(&mut self, bytes: usize, deliveries: usize) -> bool {
+        let bytes = whole(bytes, deliveries);
         let fits = self.used + self.promised + bytes <= self.max;
         if fits {
             self.used += bytes;
@@ -53,8 +61,8 @@ impl Room {
 
     /// Takes what was promised before.
     pub(super) fn redeem(&mut self, bytes: usize) {
-        self.used += bytes as u64 + BESIDE;
-        self.added += bytes as u64 + BESIDE;
+        self.used += whole(bytes, 0);
+        self.added += whole(bytes, 0);
     }
 
     /// The ledger has grown by the first and has given back the second.
@@ -92,20 +100,24 @@ mod tests {
 
     #[test]
     fn what_is_stored_and_what_is_promised_never_pass_the_bound_together() {
-        let mut room = Room::new(10_000);
-        room.look(4_000);
-        assert!(room.promise(2_000));
-        assert!(!room.take(4_000 - BESIDE as usize + 1), "a byte too much");
-        assert!(room.take(4_000 - BESIDE as usize), "exactly what is left");
-        assert!(!room.promise(1) && !room.take(0));
+        let (one, large) = (whole(100, 1), whole(10_000, 3));
+        let mut room = Room::new(10 * one + large);
+        room.look(4 * one);
+        assert!(room.promise(2 * one) && room.take(100, 1));
+        assert!(!room.promise(3 * one + large + 1), "a byte too much");
+        assert!(
+            room.take(10_000, 3) && room.take(100, 1) && room.take(100, 1) && room.take(100, 1),
+            "exactly what is left"
+        );
+        assert!(!room.promise(1) && !room.take(0, 0));
         room.look_at_promises(0);
-        assert!(!room.promise(2_001) && room.promise(1_500) && room.promise(500));
+        assert!(!room.promise(2 * one + 1) && room.promise(one) && room.promise(one));
         // What was promised is given in any case.
         room.redeem(100);
-        assert_eq!(room.used, 8_000 + 100 + BESIDE);
-        room.look(0);
+        assert_eq!(room.used, 8 * one + large + whole(100, 0));
+        room.look(10 * one + 1);
         room.look_at_promises(0);
-        assert!(room.take(10_000 - BESIDE as usize));
+        assert!(!room.take(10_000, 3), "a byte too little");
     }
 
     #[test]
@@ -113,11 +125,11 @@ mod tests {
         let mut room = Room::new(1 << 20);
         let empty = room.written();
         assert!(empty > 2 * u64::from(crate::inbox::schema::PAGE), "also an empty one writes pages");
-        assert!(room.take(1_000));
+        assert!(room.take(1_000, 2));
         room.redeem(500);
-        assert_eq!(room.written() - empty, 2 * (1_500 + 2 * BESIDE));
+        assert_eq!(room.written() - empty, 2 * (whole(1_000, 2) + whole(500, 0)));
         assert_eq!(room.written(), empty);
-        assert!(!room.take(2 << 20));
+        assert!(!room.take(2 << 20, 0));
         assert_eq!(room.written(), empty, "what did not fit was not written");
     }
 

@@ -261,6 +261,7 @@ fn part<'a>(text: &mut &'a [u8]) -> &'a [u8] {
 mod tests {
     use super::*;
     use crate::inbox::ledger::{Named, PHASES};
+    use crate::inbox::tests::noted;
 
     /// Bytes of the names of a call, each behind its length.
     const NAMES: usize = "books main task.create yes answered".len() - 4 + 5 * 2;
@@ -270,24 +271,8 @@ mod tests {
     }
 
     fn call(named: &Named) -> Call<'_> {
-        Call {
-            request: [7; 16],
-            at_ms: 1,
-            program: "books",
-            account: "main",
-            operation: "task.create",
-            key: None,
-            named,
-            sent: "yes",
-            status: 200,
-            outcome: "answered",
-            code: None,
-            replayed: false,
-            phases: [Duration::ZERO; PHASES.len()],
-            keeping: Duration::ZERO,
-            took: Duration::ZERO,
-            parent: None,
-        }
+        let (none, code) = (Duration::ZERO, None);
+        Call { code, phases: [none; PHASES.len()], keeping: none, took: none, ..noted(7, named) }
     }
 
     fn named(calls: usize, tasks: usize, length: usize) -> Named {

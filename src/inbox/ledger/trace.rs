@@ -279,6 +279,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_looked_for_is_bounded_and_each_stands_there_once() {
+        let tag = |number: usize| Tag::from([number as u8; TAG]);
+        let mut tags = vec![tag(1)];
+        add_tags(&mut tags, [tag(2), tag(1), tag(2), tag(3)].as_flattened());
+        assert_eq!(tags, [tag(1), tag(2), tag(3)]);
+        let many: Vec<Tag> = (0..2 * MOST_TAGS).map(tag).collect();
+        add_tags(&mut tags, many.as_flattened());
+        assert_eq!((tags.len(), tags[MOST_TAGS - 1]), (MOST_TAGS, tag(MOST_TAGS - 1)));
+    }
+
+    #[test]
     fn a_request_id_is_sixteen_bytes() {
         let id = "b150cfdaa62039790000000000000001";
         assert_eq!(digits(id).map(|bytes| (bytes[0], bytes[15])), Some((0xb1, 1)));

@@ -227,3 +227,15 @@ async fn a_callback_joins_the_trace_of_the_call_that_it_comes_of() {
     let parents: Vec<_> = leased.iter().map(|leased| leased.parent).collect();
     assert!(parent.is_some() && parents == [parent, None]);
 }
+
+#[tokio::test]
+async fn a_callback_is_as_old_as_the_time_since_it_was_taken() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let folder = Folder::new("age-of-one");
+    let inbox = folder.open();
+    store(&inbox, NewCallback { received_ms: clock::wall_millis() - 3_600_000, ..callback("old") }).await;
+    store(&inbox, callback("new")).await;
+    let leased = inbox.lease("books", 2).await.expect("leases");
+    let hours: Vec<_> = leased.iter().map(|leased| inbox.age(leased, 24 * HOUR).as_secs() / HOUR.as_secs()).collect();
+    assert_eq!(hours, [1, 0]);
+}

@@ -7,8 +7,12 @@ const ONE: &str = "0123456789abcdef0123456789abcdef";
 const TWO: &str = "fedcba9876543210fedcba9876543210";
 
 fn key(inbox: &Inbox, name: &str) -> Key {
+    key_of(inbox, "-", name)
+}
+
+fn key_of(inbox: &Inbox, program: &str, name: &str) -> Key {
     let scope = Scope {
-        program: "-",
+        program,
         account: "main",
         operation: "task.create",
         method: "POST",
@@ -27,11 +31,16 @@ async fn state(inbox: &Inbox, name: &str) -> Option<KeyState> {
     find(inbox, name).await.map(|known| known.state)
 }
 
-async fn claim(inbox: &Inbox, name: &str) -> KeyId {
-    inbox.claim(&key(inbox, name), b"body").await.expect("claimed")
+pub(super) async fn claim(inbox: &Inbox, name: &str) -> KeyId {
+    claim_of(inbox, "-", name).await
 }
 
-fn answered(text: &'static str) -> End {
+/// The key of a program.
+pub(super) async fn claim_of(inbox: &Inbox, program: &str, name: &str) -> KeyId {
+    inbox.claim(&key_of(inbox, program, name), b"body").await.expect("claimed")
+}
+
+pub(super) fn answered(text: &'static str) -> End {
     End::Answered(KeptAnswer { status: 200, lines: Bytes::new(), body: Bytes::from_static(text.as_bytes()) })
 }
 

@@ -236,6 +236,41 @@ async fn a_request_leads_to_the_callbacks_of_its_task_and_of_no_other_in_its_blo
 }
 
 #[tokio::test]
+async fn callbacks_are_told_up_to_a_bound_and_the_first_of_them_with_their_bodies() {
+    let folder = Folder::new("ledger-many");
+    let inbox = folder.open();
+    let mut stored = Vec::new();
+    for number in 0..100 {
+        stored.push(store(&inbox, about(&format!("call-{number}"), "task")).await);
+    }
+    for more in [false, true] {
+        let found = trace(&inbox, "task").await;
+        let told: Vec<_> = found.callbacks.iter().map(|shown| shown.listed.id).collect();
+        assert_eq!((told, found.more), (stored.clone(), more));
+        let opened = found.callbacks.iter().take_while(|shown| shown.body.is_some()).count();
+        assert_eq!((opened, found.callbacks.iter().filter(|shown| shown.body.is_some()).count()), (20, 20));
+        if !more {
+            store(&inbox, about("call-100", "task")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_told_beside_its_calls_only_while_one_of_them_is_under_way() {
+    let folder = Folder::new("ledger-keys");
+    let inbox = folder.open();
+    let told = async || trace(&inbox, "k").await.keys.into_iter().map(|key| key.state).collect::<Vec<_>>();
+    let first = keyed::claim(&inbox, "k").await;
+    inbox.end(first, &keyed::answered("an answer")).await.expect("ended");
+    assert_eq!(told().await, [KeyState::Answered], "no call of it was noted");
+    inbox.note(&call(1, &Named::default(), Some("k")));
+    until_noted(&inbox, 1).await;
+    assert_eq!(told().await, [], "its call tells more");
+    keyed::claim_of(&inbox, "another program", "k").await;
+    assert_eq!(told().await, [KeyState::Sending]);
+}
+
+#[tokio::test]
 async fn a_block_that_is_damaged_is_left_out_and_the_others_are_told() {
     let folder = Folder::new("ledger-damaged");
     let inbox = folder.open();

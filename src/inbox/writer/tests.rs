@@ -274,7 +274,7 @@ fn a_batch_that_leaves_little_room_has_some_made_at_once() {
     let mut alone = Alone::open("writer-soon");
     let used = alone.used();
     alone.have(2 * used);
-    alone.fill(1, usize::try_from(used).expect("small") - 2000, &["books"], false);
+    alone.fill(1, usize::try_from(used).expect("small") - 10_000, &["books"], false);
     assert!(alone.writer.purging && alone.shared.health.check().is_ok());
     alone.fill(1, 10_000, &["books"], false);
     assert_eq!(alone.shared.health.check(), Err(Unavailable::Full));
