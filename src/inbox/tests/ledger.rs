@@ -73,11 +73,7 @@ async fn a_request_and_its_callbacks_are_found_by_any_id_of_theirs() {
         (&[7; 7][..], 3, 52, "yes", Some(200))
     );
     // It is on disk, and no id or key can be read there.
-    inbox.close();
-    let disk = std::fs::read(&folder.rules.path).expect("the database");
-    for plain in ["task-1", "key-1", "call-1"] {
-        assert!(!disk.windows(plain.len()).any(|window| window == plain.as_bytes()), "{plain}");
-    }
+    folder.assert_none_is_plain(&inbox, &["task-1", "key-1", "call-1"], "task.create");
     let again = folder.open();
     assert_eq!(requests(&trace(&again, "task-2").await), ["2"]);
 }
@@ -167,11 +163,7 @@ async fn each_call_of_a_block_of_many_is_found_by_each_id_of_its_own() {
         assert_eq!(by_key.calls.len(), usize::from(number % 5 != 0), "{number}");
     }
     // Nothing that is asked for in words is there in words.
-    inbox.close();
-    let disk = std::fs::read(&folder.rules.path).expect("the database");
-    for plain in ["task-", "key-", "call-"] {
-        assert!(!disk.windows(plain.len()).any(|window| window == plain.as_bytes()), "{plain}");
-    }
+    folder.assert_none_is_plain(&inbox, &["task-", "key-", "call-"], "task.create");
 }
 
 #[tokio::test]

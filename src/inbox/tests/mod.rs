@@ -53,6 +53,21 @@ impl Folder {
         self.try_open().expect("an inbox")
     }
 
+    /// No file holds one of these, first where the log is and then where the database is; the name, which is plain, shows that
+    /// looking finds something. Closes the inbox.
+    fn assert_none_is_plain(&self, inbox: &Inbox, secrets: &[&str], name: &str) {
+        for round in ["in the log", "in the database"] {
+            let files = std::fs::read_dir(&self.path).expect("a folder").map(|file| file.expect("a file").path());
+            let files: Vec<_> = files.map(|file| std::fs::read(file).expect("bytes")).collect();
+            let has = |text: &str| files.iter().any(|file| memchr::memmem::find(file, text.as_bytes()).is_some());
+            assert!(has(name), "looking finds nothing {round}");
+            for secret in secrets {
+                assert!(!has(secret), "{secret} {round}");
+            }
+            inbox.close();
+        }
+    }
+
     fn with_key(mut self, key: &str, old: &[&str]) -> Self {
         self.give_keys(key, old);
         self
