@@ -73,7 +73,32 @@ pub(super) fn move_some(connection: &Connection) -> rusqlite::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::inbox::Inbox;
+    use crate::inbox::tests::Folder;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_connection_is_kept_until_the_database_is_opened_again() {
+        let folder = Folder::new("bite");
+        let metrics = Arc::new(Metrics::try_new().expect("metrics"));
+        let inbox = Inbox::open(&folder.rules, &[], metrics).expect("an inbox");
+        let shared = &inbox.0.shared;
+        let bite = |connection| bite(shared, connection).expect("moved").1;
+        let size = |(_, connection): &Connected| {
+            connection.query_row("PRAGMA cache_size", [], |row| row.get::<_, i64>(0)).expect("a size")
+        };
+        let first = bite(None);
+        first.1.pragma_update(None, "cache_size", 77).expect("marked");
+        let second = bite(Some(first));
+        assert_eq!(size(&second), 77, "the same");
+        shared.generation.fetch_add(1, Ordering::AcqRel);
+        let third = bite(Some(second));
+        assert_ne!(size(&third), 77, "pages whose sync failed may look clean in a former one");
+    }
 
     #[test]
     fn what_is_moved_is_told_in_bytes_of_log() {

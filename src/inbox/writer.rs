@@ -100,13 +100,18 @@ impl Writer {
                 self.keep_up();
             }
             // A batch of calls goes as soon as it is whole, and what is less with the next upkeep.
-            self.noting |= self.store.is_some() && !self.room.is_short() && self.shared.ledger.has_a_whole_one();
+            self.noting |= self.may_note();
             match self.shared.queue.take(self.patience()) {
                 Next::Write(jobs) => self.write(jobs),
                 Next::End => return self.note_the_rest(),
             }
             self.move_the_rest();
         }
+    }
+
+    /// Whether a whole batch of calls waits, and there are a disk and room for it.
+    fn may_note(&self) -> bool {
+        self.store.is_some() && !self.room.is_short() && self.shared.ledger.has_a_whole_one()
     }
 
     /// How long nothing is to be done but what is queued.

@@ -315,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn a_call_whose_patience_is_over_is_told_how_long_the_next_one_would_wait() {
+        let now = clock::now();
+        let mut turns = Turns::new(quota(10, 1), None, Some(1), Fair::new([1, 1], 100), now);
+        assert!(matches!(turns.ask(0, SECOND, now, || 1).1, Asked::Passed(_)));
+        assert!(matches!(turns.ask(0, SECOND, now, || 2).1, Asked::Waits(_)));
+        assert_eq!(turns.estimate(0, now).1, NotNow { wait: UNKNOWN_WAIT, held: Held::Concurrency });
+        turns.release(true);
+        check_wait(Asked::Refused(turns.estimate(0, now).1), 100 + 100);
+        let (due, told) = turns.estimate(1, now + SECOND);
+        assert_eq!((due.len(), told.held), (1, Held::Concurrency), "who waited goes first");
+        turns.release(true);
+        assert_eq!(turns.estimate(1, now + 2 * SECOND), (vec![], NotNow { wait: Duration::ZERO, held: Held::Rate }));
+        assert!(matches!(turns.ask(1, Duration::ZERO, now + 2 * SECOND, || 3).1, Asked::Passed(_)));
+    }
+
+    #[test]
     fn those_who_wait_pass_at_the_rate_by_share() {
         let start = clock::now();
         let mut turns = Turns::new(quota(100, 1), None, None, Fair::new([1, 1, 2], 1000), start);

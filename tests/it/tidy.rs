@@ -254,7 +254,8 @@ fn the_map_names_every_file_or_its_folder_and_nothing_that_is_gone() {
             // The tests of one file stand in a folder of its name.
             [room, folder, ..] => {
                 let room = format!("{room}/");
-                says(&room, &format!("{folder}/")) || path.ends_with("/tests.rs") && says(&room, folder)
+                let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+                says(&room, &format!("{folder}/")) || is_test && says(&room, folder)
             }
             _ => false,
         };

@@ -18,6 +18,8 @@ use crate::inbox::tests::telling::told;
 use crate::inbox::tests::{Folder, noted};
 use crate::metrics::Metrics;
 
+mod noting;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A writer beside an inbox whose own threads have ended. The process before has its database until [`Alone::open`].
@@ -399,41 +401,6 @@ fn an_inbox_that_comes_over_was_in_good_hands_and_the_log_says_so() {
     let mut alone = Alone::closed("writer-over");
     let ((), lines) = told(|| alone.writer.open());
     assert!(matches!(&lines[..], [line] if line.contains("has come over")), "{lines:?}");
-}
-
-#[test]
-fn calls_are_forgotten_where_the_rest_is_purged_and_not_beside_each_batch() {
-    let mut alone = Alone::open("writer-forgets");
-    note(&alone, 1);
-    alone.writer.note_the_rest();
-    alone.sql("UPDATE ledger SET newest = 1");
-    alone.fill(1, 10, &["books"], false);
-    assert_eq!(alone.count("ledger"), 1);
-    assert!(!alone.purge() && alone.count("ledger") == 0);
-}
-
-#[test]
-fn calls_are_noted_block_by_block_and_all_of_them_at_the_end() {
-    let mut alone = Alone::open("writer-noting");
-    let fill = |alone: &Alone| (0..).position(|number| note(alone, number) == Pushed::MakesWhole);
-    assert!(fill(&alone).is_some() && note(&alone, 1) == Pushed::Waits);
-    (alone.writer.noting, alone.writer.purging) = (true, false);
-    alone.writer.write(Vec::new());
-    let is_left = (alone.shared.ledger.len(), alone.writer.noting);
-    assert_eq!((alone.count("ledger"), is_left), (1, (1, false)), "what is no whole block goes with the next upkeep");
-    assert!(fill(&alone).is_some() && fill(&alone).is_some() && note(&alone, 1) == Pushed::Waits);
-    alone.writer.note_the_rest();
-    assert_eq!((alone.count("ledger"), alone.shared.ledger.len()), (4, 0));
-    note(&alone, 1);
-    alone.have(1);
-    alone.writer.noting = true;
-    alone.writer.write(Vec::new());
-    alone.writer.note_the_rest();
-    assert_eq!(alone.shared.ledger.len(), 1, "short of room, callbacks come first");
-    alone.writer.fail(Unavailable::Failed);
-    alone.writer.room = Room::new(1 << 30);
-    alone.writer.note_the_rest();
-    assert_eq!(alone.shared.ledger.len(), 1, "there is no disk to note it on");
 }
 
 #[test]
