@@ -176,7 +176,7 @@ impl Client {
     async fn connect_anew(&self) -> Result<Connection, ConnectError> {
         let mut peers = self.peers();
         if peers.is_empty() {
-            let _ = self.resolve().await;
+            let _ = timeout(self.timeouts.connect, self.resolve()).await;
             peers = self.peers();
         }
         let connector = self.connector.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -247,6 +247,11 @@ impl Client {
             chunked,
             refused_more: false,
         }
+    }
+
+    /// Gives a connection back that nothing was sent on.
+    pub(crate) fn give_back(&self, connection: Connection, now: Instant) {
+        self.pool.put(connection.wire, now);
     }
 
     /// Gives a connection back once its answer was read whole; one that cannot be used again is closed.

@@ -25,9 +25,10 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Whether it arrived within the ten minutes before.
+    /// Whether it arrived within the ten minutes before. Of a clock that was set back by more than that nothing is known,
+    /// and what is not known to be a repeat is none.
     pub(super) fn contains(&self, digest: &Tag, now_ms: u64) -> bool {
-        self.newest.get(digest).is_some_and(|then| now_ms.saturating_sub(*then) < WINDOW_MS)
+        self.newest.get(digest).is_some_and(|then| now_ms.abs_diff(*then) < WINDOW_MS)
     }
 
     /// Remembers it, until [`Marks::undo`] or for good after [`Marks::keep`].
@@ -41,7 +42,7 @@ impl Marks {
     pub(super) fn keep(&mut self, now_ms: u64) {
         self.undo.clear();
         while let Some((then, digest)) = self.arrivals.front() {
-            if self.arrivals.len() <= MOST && now_ms.saturating_sub(*then) < WINDOW_MS {
+            if self.arrivals.len() <= MOST && now_ms.abs_diff(*then) < WINDOW_MS {
                 break;
             }
             // A later arrival of the same digest keeps it.
@@ -95,6 +96,18 @@ mod tests {
         marks.keep(5_000 + WINDOW_MS);
         assert_eq!((marks.newest.len(), marks.arrivals.len()), (1, 1));
         marks.keep(6_000 + WINDOW_MS);
+        assert!(marks.newest.is_empty() && marks.arrivals.is_empty());
+    }
+
+    #[test]
+    fn what_came_after_a_clock_was_set_back_is_taken_for_new_and_what_is_in_the_future_forgotten() {
+        let mut marks = Marks::default();
+        marks.insert(ONE, 5 * WINDOW_MS);
+        assert!(marks.contains(&ONE, 4 * WINDOW_MS + 1), "a little");
+        assert!(!marks.contains(&ONE, 4 * WINDOW_MS), "by much");
+        marks.keep(4 * WINDOW_MS + 1);
+        assert_eq!(marks.newest.len(), 1);
+        marks.keep(4 * WINDOW_MS);
         assert!(marks.newest.is_empty() && marks.arrivals.is_empty());
     }
 

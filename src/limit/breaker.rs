@@ -34,30 +34,35 @@ struct Circuit {
     failures: u32,
     /// When it opened the last time, or a probe failed.
     opened: Option<Instant>,
+    /// When the last probe began.
+    probed: Option<Instant>,
 }
 
 impl Circuit {
     fn new(rule: BreakerRule) -> Self {
-        Self { rule, state: BreakerState::Closed, failures: 0, opened: None }
+        Self { rule, state: BreakerState::Closed, failures: 0, opened: None, probed: None }
     }
 
     /// Whether a call may pass, and whether it is the one that tries.
     fn pass(&mut self, now: Instant) -> Result<bool, Duration> {
         self.check(now)?;
-        let probes = self.state == BreakerState::Open;
+        let probes = self.state != BreakerState::Closed;
         if probes {
-            self.state = BreakerState::Probing;
+            (self.state, self.probed) = (BreakerState::Probing, Some(now));
         }
         Ok(probes)
     }
 
-    /// Whether a call would pass.
+    /// Whether a call would pass. A probe has a pause to find out; after it one more call tries, because an answer may take
+    /// minutes, and a body that streams as long as its program likes.
     fn check(&self, now: Instant) -> Result<(), Duration> {
-        let until = self.opened.map_or(now, |opened| opened + self.rule.open);
+        let is_over = |since: Option<Instant>| since.is_none_or(|since| since + self.rule.open <= now);
         match self.state {
-            BreakerState::Probing => Err(WHILE_TRYING),
-            BreakerState::Open if until > now => Err(until - now),
-            BreakerState::Open | BreakerState::Closed => Ok(()),
+            BreakerState::Probing if !is_over(self.probed) => Err(WHILE_TRYING),
+            BreakerState::Open if !is_over(self.opened) => {
+                Err(self.opened.map_or(Duration::ZERO, |opened| opened + self.rule.open - now))
+            }
+            BreakerState::Probing | BreakerState::Open | BreakerState::Closed => Ok(()),
         }
     }
 
@@ -233,6 +238,9 @@ mod tests {
         check(&open().into_iter().chain(probing).chain(fails).collect::<Vec<_>>());
         let abandons = [(10_000, Pass(Ok(true))), (10_001, Abandon), (10_002, Pass(Ok(true)))];
         check(&open().into_iter().chain(abandons).collect::<Vec<_>>());
+        let lasts = [(10_000, Pass(Ok(true))), (19_999, Pass(Err(1_000))), (20_000, Pass(Ok(true)))];
+        let lasts = lasts.into_iter().chain([(20_001, Pass(Err(1_000))), (20_002, Abandon), (20_003, Pass(Ok(true)))]);
+        check(&open().into_iter().chain(lasts).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Limits: what may be sent, how fast, by whom, and how much memory it may use meanwhile.
 //!
-//! A call takes its turn ([`AccountLimits::admit`]): its program's gate, its operation's, its account's, and the account's
-//! breaker; then memory for its body (`Budget::admit`). It is refused only when it cannot be served in time. The account's rate is
-//! charged as each request leaves ([`Turn::leave`]). Nothing here knows a request, an answer or a socket.
+//! A call takes its turn ([`AccountLimits::admit`]): its program's gate, its operation's, its account's; then memory for its body
+//! (`Budget::admit`). It is refused only when it cannot be served in time. The account's breaker is asked before each try
+//! ([`Turn::begin`]), and its rate is charged as each request leaves ([`Turn::leave`]). Nothing here knows a request, an answer or a socket.
 
 mod adapt;
 mod breaker;
@@ -206,7 +206,7 @@ impl AccountLimits {
         }
         let of_operation = self.of_operation(operation);
         // In this order: what a program or an operation may not do must not use up what the account may.
-        let mut turn = Turn {
+        Ok(Turn {
             limits: self,
             program: self.enter(program.gate.as_ref(), LimitedBy::Program, ALONE, deadline, now, met).await?,
             operation: self.enter(of_operation, LimitedBy::Operation, program.lane, deadline, now, met).await?,
@@ -214,11 +214,7 @@ impl AccountLimits {
             probes: false,
             end,
             left: *now,
-        };
-        if let Some(breaker) = &self.breaker {
-            turn.probes = breaker.pass().map_err(Refused::Open)?;
-        }
-        Ok(turn)
+        })
     }
 
     /// Passes a gate, if there is one.
@@ -273,6 +269,18 @@ impl AccountLimits {
 }
 
 impl Turn<'_> {
+    /// The platform is to be asked now, and not before: the breaker's one try must not wait for a body or a token. Once
+    /// let through, a call may try again.
+    ///
+    /// # Errors
+    /// [`Refused::Open`]: nothing may leave, and no connection is to be made.
+    pub fn begin(&mut self) -> Result<(), Refused> {
+        if let Some(breaker) = self.limits.breaker.as_ref().filter(|_| !self.probes) {
+            self.probes = breaker.pass().map_err(Refused::Open)?;
+        }
+        Ok(())
+    }
+
     /// A request of this call leaves: the account's rate is charged, for the first one and for each further one. How long
     /// it has to wait for that; nearly always not at all.
     ///
@@ -329,6 +337,7 @@ mod tests {
 
     mod calls;
     mod handover;
+    mod waits;
 
     fn programs(names: &[&str]) -> Vec<config::Program> {
         let quota = Some(Quota { rate: Frequency { calls: 1, per: Duration::from_secs(3600) }, burst: 2 });
@@ -401,47 +410,5 @@ mod tests {
         assert_eq!(passes(&limits, &own[0], "other").await, Err("account"), "its burst of three is used up");
         own = ProgramLimits::all(&programs(&["new"]), &[], now);
         assert_eq!(passes(&account(&own, None), &own[0], "other").await, Ok(()), "another account");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_call_waited_for_its_turn_it_does_not_wait_again_to_leave() {
-        let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
-                    limit = { rate = \"15/m\", burst = 1 }\n";
-        let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
-        let (metrics, start) = (Metrics::try_new().expect("series"), clock::now());
-        let own = ProgramLimits::all(&programs(&["a"]), &[], start);
-        let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, start);
-        let second = Duration::from_secs(1);
-        let mut met = Met::default();
-        let mut one = limits.admit(&own[0], "other", None, start, &mut met).await.expect("at once");
-        assert_eq!(one.leave(), Ok(Duration::ZERO));
-        // Its turn comes after four seconds; the first one leaves again then, and comes before it.
-        let mut other = limits.admit(&own[0], "other", Some(5 * second), start, &mut met).await.expect("in time");
-        assert!(one.leave().is_ok());
-        let waited = (clock::now() - start).as_secs_f64().round();
-        assert_eq!(waited, 4.0);
-        let Err(Refused::Limited(LimitedBy::Account, wait)) = other.leave() else { panic!("it waits four more") };
-        assert_eq!(wait.as_secs_f64().round(), 4.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waited_at_one_gate_and_is_refused_at_the_next_is_told_the_time_from_there() {
-        let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
-                    limit = { rate = \"6/m\", burst = 1 }\n";
-        let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
-        let (metrics, now) = (Metrics::try_new().expect("series"), clock::now());
-        let mut written = programs(&["a", "b"]);
-        let rate = Frequency { calls: 1, per: Duration::from_secs(4) };
-        written[1].limit.quota = Some(Quota { rate, burst: 1 });
-        let own = ProgramLimits::all(&written, &[], now);
-        let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, now);
-        let patience = Some(Duration::from_secs(5));
-        let first = limits.admit(&own[1], "other", patience, now, &mut Met::default()).await;
-        assert!(first.is_ok_and(|mut turn| turn.leave() == Ok(Duration::ZERO)));
-        // It waits four seconds at its own gate, and the account's opens ten seconds after the first one.
-        let second = limits.admit(&own[1], "other", patience, now, &mut Met::default()).await;
-        let Err(Refused::Limited(LimitedBy::Account, wait)) = second else { panic!("{second:?}") };
-        assert_eq!((clock::now() - now).as_secs_f64().round(), 4.0);
-        assert_eq!(wait.as_secs_f64().round(), 6.0);
     }
 }

@@ -96,19 +96,25 @@ pub(super) async fn stream(
     Ok(answer)
 }
 
-/// A connection over which the request may leave now: the account's rate is charged, once, and the call is in time.
+/// A connection over which the request may leave now: the breaker lets it, the account's rate is charged, once, and the call
+/// is in time.
 async fn depart(
     received: &Received<'_>,
     fresh: bool,
     turn: &mut Turn<'_>,
     record: &mut Record<'_>,
 ) -> Result<Connection, Stop> {
+    turn.begin().map_err(refused)?;
     let mut connection = connect(received, fresh, turn, record).await?;
-    check_in_time(received)?;
-    let wait = turn.leave().map_err(refused)?;
-    if wait.is_zero() {
-        return Ok(connection);
-    }
+    let may_leave = check_in_time(received).and_then(|()| turn.leave().map_err(|why| refused(why).into()));
+    let wait = match may_leave {
+        Ok(wait) if wait.is_zero() => return Ok(connection),
+        Ok(wait) => wait,
+        Err(stop) => {
+            received.account.client.give_back(connection, record.looked());
+            return Err(stop);
+        }
+    };
     sleep(wait).await;
     record.lap(Phase::LimitWait);
     if !connection.is_silent() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use super::account::Account;
+use super::once;
 use crate::clock::{self, Instant};
 use crate::inbox::Inbox;
 use crate::inbox::ledger::{self, Named, RequestBytes};
@@ -24,9 +25,6 @@ use crate::metrics::recent::{Failure, Half};
 use crate::program::Program;
 use crate::reply::{Fault, Refusal, Sent};
 use crate::trace::{self, CallSpan, TraceParent};
-
-/// Longest idempotency key that is noted, in bytes.
-const LONGEST_KEY: usize = 255;
 
 /// Carries the request id in every answer, the platform's included; whatever the platform sent under this name is
 /// replaced, so that it always names a log line here.
@@ -204,15 +202,14 @@ impl<'a> Record<'a> {
     /// Notes it in the ledger.
     fn note(&self, outcome: &'static str, took: Duration, ledger: Option<&Inbox>) {
         let Some(ledger) = ledger.filter(|_| self.is_noted) else { return };
-        let plain =
-            |key: &'a [u8]| key.trim_ascii().strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key);
+        let key = self.shown_key.and_then(once::plain);
         ledger.note(&ledger::Call {
             request: self.request_id.number(),
             at_ms: clock::wall_millis().saturating_sub(took.as_millis() as u64),
             program: self.program,
             account: self.account,
             operation: self.operation,
-            key: self.shown_key.filter(|key| key.len() <= LONGEST_KEY).map(plain),
+            key: key.as_deref(),
             named: &self.named,
             sent: self.sent.as_str(),
             status: self.status,

@@ -255,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_lists_every_known_operation() {
+        let page = include_str!("../../docs/configuration.md");
+        let listed: Vec<_> = page.lines().filter(|line| line.starts_with("| `") && line.contains("` | `/")).collect();
+        let known: Vec<_> = KNOWN.iter().map(|(name, path)| format!("| `{name}` | `{path}` |")).collect();
+        assert_eq!(listed, known, "docs/configuration.md, [[operation]]");
+    }
+
+    #[test]
     fn a_path_decides_whatever_the_method() {
         for (method, path, name) in [
             ("POST", "/service/cloud/task", "task.create"),

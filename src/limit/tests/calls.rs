@@ -41,6 +41,13 @@ impl Account {
         self.admit().await.err()
     }
 
+    /// A turn with which the platform is asked.
+    async fn try_now(&self) -> Result<Turn<'_>, Refused> {
+        let mut turn = self.admit().await?;
+        turn.begin()?;
+        Ok(turn)
+    }
+
     fn rate(&self) -> f64 {
         self.metrics.limits.rate.with_label_values(&["main"]).get()
     }
@@ -77,15 +84,19 @@ async fn the_call_that_tries_decides_and_one_that_finds_nothing_out_leaves_it_to
     let account = Account::new(RULES);
     account.admit().await.expect("it is shut by nothing").failed(clock::now());
     tokio::time::advance(Duration::from_secs(10)).await;
-    let tries = account.admit().await.expect("one tries");
+    let collects = account.admit().await.expect("it has its turn");
+    let mut tries = account.try_now().await.expect("one tries, and waits for nobody's body");
+    assert_eq!(tries.begin(), Ok(()), "again, if it likes");
     assert_eq!(account.refusal().await, open(1), "the others wait for it");
-    drop(tries);
-    let mut tries = account.admit().await.expect("the next one tries");
+    let mut collected = collects;
+    assert_eq!(collected.begin().err(), open(1));
+    drop((tries, collected));
+    let mut tries = account.try_now().await.expect("the next one tries");
     tries.failed(clock::now());
     drop(tries);
     assert_eq!(account.refusal().await, open(10));
     tokio::time::advance(Duration::from_secs(10)).await;
-    let mut tries = account.admit().await.expect("one tries");
+    let mut tries = account.try_now().await.expect("one tries");
     tries.answered(500, clock::now(), || None);
     assert_eq!(account.refusal().await, None, "any answer will do");
     drop(tries);

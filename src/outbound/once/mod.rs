@@ -21,6 +21,7 @@ use super::body::{self, Collected};
 use super::receive::Received;
 use super::record::{Phase, Record};
 use super::stop::{Stop, at_once, unless_gone};
+use crate::clock;
 use crate::envelope::Signed;
 use crate::http::response::ResponseHead;
 use crate::http::session::Session;
@@ -81,6 +82,11 @@ pub(super) fn key<'r>(received: &Received<'r>) -> Result<Option<Cow<'r, [u8]>>, 
     }
 }
 
+/// The key that a header's value writes, if it is one.
+pub(super) fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    key::parse(value).ok()
+}
+
 /// Passes the entrance of a key, after whoever is under way with it.
 pub(super) async fn enter<'a>(
     outbound: &'a Outbound,
@@ -109,17 +115,22 @@ pub(super) async fn enter<'a>(
         key,
     };
     // Just after a take-over the process before this one still ends its calls with keys.
-    inbox.tried_within(received.patience().unwrap_or(outbound.rules.body_timeout)).await;
+    let end = clock::now() + received.patience().unwrap_or(outbound.rules.body_timeout);
+    let left = || end.saturating_duration_since(clock::now());
+    tokio::select! {
+        biased;
+        () = inbox.tried_within(left()) => {}
+        () = session.left() => return Err(Stop::ClientGone),
+    }
     let key = inbox.key(&scope).map_err(unavailable)?;
     let (flight, waited) = {
         let mut entering = pin!(inbox.entrance(&key).enter());
         match at_once(entering.as_mut()).await {
             Some(flight) => (flight, false),
             None => {
-                let patience = received.patience().unwrap_or(outbound.rules.body_timeout);
                 let entered = tokio::select! {
                     biased;
-                    entered = timeout(patience, entering) => entered,
+                    entered = timeout(left(), entering) => entered,
                     () = session.left() => return Err(Stop::ClientGone),
                 };
                 record.key = Some(KeyOutcome::InUse);

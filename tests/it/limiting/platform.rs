@@ -132,9 +132,33 @@ fn after_failures_in_a_row_nothing_is_sent_until_one_call_finds_the_platform_aga
 }
 
 #[test]
+fn a_body_that_comes_slowly_keeps_nobody_from_trying() {
+    let platform = platform();
+    let account = "read_timeout = \"100ms\"\nbreaker = { failures = 1, open = \"1s\" }".into();
+    let gateway = Setup { account, ..Setup::default() }.start(&platform).ready();
+    platform.fault(Fault::hang());
+    let mut client = gateway.client();
+    assert_eq!(client.get(DETAIL).word(), Some("upstream_timeout"));
+    // The first that is let in after the pause sends its body slowly.
+    let slow_head =
+        "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
+    let mut slow = loop {
+        let mut slow = gateway.client();
+        if slow.send(slow_head).head().is_some_and(|head| head.status == 100) {
+            break slow;
+        }
+    };
+    slow.send("{");
+    assert_eq!(client.get(DETAIL).status, 200, "the platform is there");
+    assert_eq!(state(&gateway), "closed");
+    slow.send(" ".repeat(998)).send("}");
+    assert_eq!(slow.answer().status, 200);
+}
+
+#[test]
 fn a_call_that_tries_and_fails_keeps_it_open() {
     let nobody = Refusing::new();
-    let setup = Setup { account: "breaker = { failures = 1, open = \"300ms\" }".into(), ..Setup::default() };
+    let setup = Setup { account: "breaker = { failures = 1, open = \"1s\" }".into(), ..Setup::default() };
     let gateway = setup.start_at(&nobody.url(), None);
     // Each try is a connection that fails; in between nothing is tried.
     let failed = r#"upstream_connections_total{account="main",outcome="failed"}"#;

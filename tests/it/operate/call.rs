@@ -97,6 +97,18 @@ fn only(told: &Value) -> (&str, &str) {
 }
 
 #[test]
+fn a_call_is_found_by_its_key_however_the_key_was_written() {
+    let (platform, receiver) = (platform(), unwilling());
+    let gateway = start(&platform, &receiver.url());
+    let longest = "k".repeat(255);
+    for (header, key) in [("\"a\\\"b\"", "a%22b"), (&format!("\"{longest}\""), &*longest)] {
+        let header = format!("Idempotency-Key: {header}\r\n");
+        assert_eq!(gateway.client().post_with("/service/cloud/task", &header, r#"{"TaskName":"x"}"#).status, 200);
+        gateway.until(|gateway| told(gateway, key)["requests"][0]["idempotency_key"] == true);
+    }
+}
+
+#[test]
 fn a_keyed_call_is_told_while_it_is_under_way_and_after_its_program_broke_off() {
     let (platform, receiver) = (platform(), unwilling());
     let gateway = start(&platform, &receiver.url());
