@@ -1,6 +1,9 @@
 //! The metrics move as calls go, in a format that any scraper reads, and nothing a caller sends makes a new series.
 
+use std::path::Path;
+
 use airudder_gateway::clock;
+use airudder_gateway::metrics::catalogue;
 use airudder_gateway::simulator::{Fault, FaultKind, Simulator};
 
 use super::DETAIL;
@@ -235,4 +238,23 @@ fn a_page_that_breaks_the_format_is_noticed() {
     for page in pages {
         assert!(std::panic::catch_unwind(|| Exposition::parse(&page)).is_err(), "{page}");
     }
+}
+
+#[test]
+fn pages_name_series_as_they_are_scraped() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    let mut wrong = Vec::new();
+    for path in pages.chain(["README.md", "SECURITY.md"].map(|name| root.join(name))) {
+        let page = std::fs::read_to_string(&path).expect("text");
+        for (number, line) in (1..).zip(page.lines()) {
+            // Words of one part are words of the language, too.
+            let series = catalogue::ALL.iter().map(|series| series.name).filter(|name| name.contains('_'));
+            let bare = series
+                .filter(|name| [format!("`{name}`"), format!("`{name}{{")].iter().any(|bare| line.contains(bare)));
+            wrong.extend(bare.map(|name| format!("{}:{number}: {}{name}", path.display(), catalogue::PREFIX)));
+        }
+    }
+    assert!(wrong.is_empty(), "a rule that is copied from there finds nothing:\n{}", wrong.join("\n"));
 }
