@@ -8,6 +8,10 @@ use crate::support::{Gateway, Refusing, Setup, arrived_at, calls, platform};
 const RATE: &str = r#"account_rate{account="main"}"#;
 const CUTS: &str = r#"account_rate_cuts_total{account="main"}"#;
 
+/// A call is let in when it is told to go on, and its body comes later.
+const SLOW_HEAD: &str =
+    "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
+
 #[test]
 fn a_429_halves_the_rate_at_once_and_time_brings_it_back() {
     let (platform, gateway) = limited("rate = \"1000/s\", burst = 10, least = \"100/s\"");
@@ -76,6 +80,22 @@ fn the_platform_s_retry_after_is_kept_and_at_most_a_minute() {
     assert!(waited.is_some_and(|waited| waited > 500_000), "{waited:?}");
 }
 
+#[test]
+fn a_call_that_must_not_leave_gives_its_connection_back() {
+    let (platform, gateway) = limited("rate = \"1000/s\", max_wait = \"100ms\"");
+    let (mut client, mut slow) = (gateway.client(), gateway.client());
+    assert_eq!(client.get(DETAIL).status, 200);
+    assert!(slow.send(SLOW_HEAD).head().is_some_and(|head| head.status == 100));
+    platform.fault(Fault::too_many(3));
+    assert_eq!(client.get(DETAIL).status, 429);
+    let made = || gateway.metric(r#"upstream_connections_total{account="main",outcome="new"}"#);
+    let before = made();
+    slow.send(" ".repeat(998)).send("{}");
+    assert_eq!(slow.answer().word(), Some("limited"), "the platform asked for a pause while its body came");
+    while client.get(DETAIL).status == 429 {}
+    assert_eq!(made(), before);
+}
+
 /// An operation whose credentials are the program's own, so that no login comes before it.
 const WITHOUT_TOKEN: &str = "/api/v1/process/queryTaskQian";
 
@@ -140,11 +160,9 @@ fn a_body_that_comes_slowly_keeps_nobody_from_trying() {
     let mut client = gateway.client();
     assert_eq!(client.get(DETAIL).word(), Some("upstream_timeout"));
     // The first that is let in after the pause sends its body slowly.
-    let slow_head =
-        "POST /service/cloud/task HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
     let mut slow = loop {
         let mut slow = gateway.client();
-        if slow.send(slow_head).head().is_some_and(|head| head.status == 100) {
+        if slow.send(SLOW_HEAD).head().is_some_and(|head| head.status == 100) {
             break slow;
         }
     };
