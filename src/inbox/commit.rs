@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     Count(u64),
     /// Whether a key could be changed.
     Changed(bool),
+    /// A key could not be claimed, because its answer would find no room.
+    NoRoom,
 }
 
 /// What is purged beside a batch.
@@ -62,7 +64,7 @@ pub(super) fn commit(
     for job in jobs {
         outcomes.push(match job {
             // Its answer will need room that nobody else may have taken by then.
-            Job::Keyed(work) if work.begins() && !room.promise(ROOM) => Outcome::Changed(false),
+            Job::Keyed(work) if work.begins() && !room.promise(ROOM) => Outcome::NoRoom,
             Job::Keyed(work) => {
                 room.redeem(work.bytes());
                 apply(store, job, now_ms, &mut effects)?

@@ -190,7 +190,7 @@ impl Writer {
                     || effects.forgotten + effects.dropped > 0 && self.room.is_short()
                     || effects.noted.more;
                 // Room for an answer is much more than a callback needs, which may still find its own.
-                self.purging |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::Changed(false)));
+                self.purging |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::NoRoom));
                 if full {
                     self.purging = true;
                     self.is_full(FULL);

@@ -112,7 +112,8 @@ impl Inbox {
         let id = claim.id;
         match self.change(Change::Claim(Box::new(claim))).await {
             Ok(true) => Ok(id),
-            Ok(false) => Err(Unavailable::Full),
+            // It was found free by who holds its entrance, so what stands there is not to be explained, and nothing may leave.
+            Ok(false) => Err(Unavailable::Failed),
             Err(why) => {
                 // What failed may surface when the database is opened again, and nothing has left under it.
                 if why == Unavailable::Failed {

@@ -84,7 +84,7 @@ async fn a_key_is_claimed_once_and_ends_once() {
     let folder = Folder::new("keyed-once");
     let inbox = folder.open();
     let first = claim(&inbox, "k").await;
-    assert_eq!(inbox.claim(&key(&inbox, "k"), b"body").await, Err(Unavailable::Full), "it is not free");
+    assert_eq!(inbox.claim(&key(&inbox, "k"), b"body").await, Err(Unavailable::Failed), "it is not free");
     inbox.end(first, &End::Free).await.expect("freed");
     assert_eq!(state(&inbox, "k").await, None);
     let second = claim(&inbox, "k").await;

@@ -266,9 +266,13 @@ fn no_more_goes_than_room_needs() {
 }
 
 #[test]
-fn a_key_that_cannot_be_changed_has_room_looked_for() {
+fn a_key_whose_answer_finds_no_room_has_some_looked_for() {
     let mut alone = Alone::open("writer-refused");
-    assert_eq!((alone.settle(1), alone.writer.purging), (Ok(false), true));
+    assert_eq!((alone.settle(1), alone.writer.purging), (Ok(false), false), "there is no such key");
+    alone.have(1);
+    let claimed = alone.ask(|answer| Job::Keyed(Work { change: Change::claim(1), answer }));
+    assert_eq!((claimed, alone.writer.purging), (Err(Unavailable::Full), true));
+    assert_eq!(alone.shared.health.check(), Ok(()), "a callback may still find its own");
 }
 
 #[test]
