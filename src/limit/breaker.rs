@@ -56,13 +56,16 @@ impl Circuit {
     /// Whether a call would pass. A probe has a pause to find out; after it one more call tries, because an answer may take
     /// minutes, and a body that streams as long as its program likes.
     fn check(&self, now: Instant) -> Result<(), Duration> {
-        let is_over = |since: Option<Instant>| since.is_none_or(|since| since + self.rule.open <= now);
+        let since = match self.state {
+            BreakerState::Closed => None,
+            BreakerState::Open => self.opened,
+            BreakerState::Probing => self.probed,
+        };
+        let left = since.map_or(Duration::ZERO, |since| (since + self.rule.open).saturating_duration_since(now));
         match self.state {
-            BreakerState::Probing if !is_over(self.probed) => Err(WHILE_TRYING),
-            BreakerState::Open if !is_over(self.opened) => {
-                Err(self.opened.map_or(Duration::ZERO, |opened| opened + self.rule.open - now))
-            }
-            BreakerState::Probing | BreakerState::Open | BreakerState::Closed => Ok(()),
+            _ if left.is_zero() => Ok(()),
+            BreakerState::Probing => Err(WHILE_TRYING),
+            BreakerState::Closed | BreakerState::Open => Err(left),
         }
     }
 

@@ -11,7 +11,7 @@ struct Account {
     limits: AccountLimits,
 }
 
-fn parse(rules: &str) -> config::Config {
+pub(super) fn parse(rules: &str) -> config::Config {
     let text = format!(
         "[outbound]\n[[account]]\nname = \"main\"\napp_key = {{ env = \"A\" }}\napp_secret = {{ env = \"A\" }}\n{rules}"
     );

@@ -5,9 +5,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn what_a_call_waited_for_its_turn_it_does_not_wait_again_to_leave() {
-    let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
-                limit = { rate = \"15/m\", burst = 1 }\n";
-    let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
+    let config = calls::parse("limit = { rate = \"15/m\", burst = 1 }");
     let (metrics, start) = (Metrics::try_new().expect("series"), clock::now());
     let own = ProgramLimits::all(&programs(&["a"]), &[], start);
     let limits = AccountLimits::new(&config.accounts[0], &[], &own, None, &metrics, start);
@@ -26,9 +24,7 @@ async fn what_a_call_waited_for_its_turn_it_does_not_wait_again_to_leave() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waited_at_one_gate_and_is_refused_at_the_next_is_told_the_time_from_there() {
-    let text = "[outbound]\n[[account]]\nname = \"main\"\napp_key = { env = \"A\" }\napp_secret = { env = \"A\" }\n\
-                limit = { rate = \"6/m\", burst = 1 }\n";
-    let config = config::Config::parse(text, std::path::Path::new("."), |_| Some("x".into())).expect("it is good");
+    let config = calls::parse("limit = { rate = \"6/m\", burst = 1 }");
     let (metrics, now) = (Metrics::try_new().expect("series"), clock::now());
     let mut written = programs(&["a", "b"]);
     let rate = Frequency { calls: 1, per: Duration::from_secs(4) };
