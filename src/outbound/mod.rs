@@ -11,6 +11,7 @@ mod code;
 mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod key;
 mod login;
 mod named;
 mod once;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use super::account::Account;
-use super::once;
+use super::key;
 use crate::clock::{self, Instant};
 use crate::inbox::Inbox;
 use crate::inbox::ledger::{self, Named, RequestBytes};
@@ -202,7 +202,7 @@ impl<'a> Record<'a> {
     /// Notes it in the ledger.
     fn note(&self, outcome: &'static str, took: Duration, ledger: Option<&Inbox>) {
         let Some(ledger) = ledger.filter(|_| self.is_noted) else { return };
-        let key = self.shown_key.and_then(once::plain);
+        let key = self.shown_key.and_then(|value| key::parse(value).ok());
         ledger.note(&ledger::Call {
             request: self.request_id.number(),
             at_ms: clock::wall_millis().saturating_sub(took.as_millis() as u64),

@@ -113,3 +113,48 @@ fn unanswered(error: SendError) -> LoginError {
         SendCause::Closed | SendCause::Malformed => LoginError::Cut,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{Timeouts, Upstream};
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// What a login comes to whose answer has so many bytes.
+    async fn answered(length: usize) -> Result<Secret, LoginError> {
+        let (before, after) = (r#"{"data":{"token":"granted"},"code":200,"more":""#, r#""}"#);
+        let body = format!("{before}{}{after}", "x".repeat(length - before.len() - after.len()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let (mut platform, _) = listener.accept().await.expect("a connection");
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"}") {
+                platform.read_buf(&mut asked).await.expect("a login");
+            }
+            // Whoever has read enough does not take the rest.
+            let _ = platform.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes()).await;
+        });
+        let authority = format!("127.0.0.1:{port}");
+        let upstream = Upstream { tls: false, host: "127.0.0.1".to_owned(), port, authority };
+        let timeouts = Timeouts { connect: LONG, read: LONG, write: LONG, idle: LONG };
+        let client = Arc::new(Client::new(upstream, None, timeouts));
+        client.resolve().await.expect("an address");
+        HttpLogin::new(client, Family::Cloud, Secret::new("key"), Secret::new("secret"), None).login().await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_limit() {
+        const LIMIT: usize = 65_536;
+        assert_eq!(answered(100).await.expect("short").expose(), b"granted");
+        assert_eq!(answered(LIMIT).await.expect("as long as may be").expose(), b"granted");
+        assert_eq!(answered(LIMIT + 1).await.err(), Some(LoginError::NotJson));
+        assert_eq!(answered(4 * LIMIT).await.err(), Some(LoginError::NotJson));
+    }
+}

@@ -5,7 +5,6 @@
 //! passes by.
 
 mod kept;
-mod key;
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -18,6 +17,7 @@ use super::Outbound;
 use super::account::Account;
 use super::answer::Judged;
 use super::body::{self, Collected};
+use super::key::{self, BadKey};
 use super::receive::Received;
 use super::record::{Phase, Record};
 use super::stop::{Stop, at_once, unless_gone};
@@ -29,7 +29,6 @@ use crate::inbox::{End, Flight, Inbox, KeptAnswer, Key, KeyId, KeyState, Known, 
 use crate::limit::Admitted;
 use crate::metrics::KeyOutcome;
 use crate::reply::{Refusal, Reply, Sent};
-use key::BadKey;
 
 /// What a call without a deadline of its own is told to wait, and how soon a store may be back.
 const SOON: Duration = Duration::from_secs(1);
@@ -80,11 +79,6 @@ pub(super) fn key<'r>(received: &Received<'r>) -> Result<Option<Cow<'r, [u8]>>, 
         None if received.operation.needs_key => Err(Refusal::IdempotencyKeyMissing),
         None => Ok(None),
     }
-}
-
-/// The key that a header's value writes, if it is one.
-pub(super) fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    key::parse(value).ok()
 }
 
 /// Passes the entrance of a key, after whoever is under way with it.
