@@ -113,7 +113,7 @@ path = "/service/cloud/bench/@path@"
 
 
 class NginxLua:
-    """nginx with Lua, OpenSSL by FFI, one worker, in one of the shapes that were tried."""
+    """nginx with Lua, OpenSSL by FFI, in one of the shapes that were tried; one worker, or so many."""
 
     sealed = True
 
@@ -124,7 +124,7 @@ class NginxLua:
         self.refuses = refuses
         self.exact_length = exact_length
         self.values = {"call": call, "base64": base64, "lua": LUA, "gc_pause": 200, "socket_buffer": "128k",
-                       "header_buffer": "32k"} | values
+                       "header_buffer": "32k", "workers": 1} | values
 
     def start(self, port, upstream, cpu_set):
         # The call first, because it has names of its own to be filled in.

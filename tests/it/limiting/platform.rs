@@ -108,7 +108,8 @@ fn state(gateway: &Gateway) -> &'static str {
 #[test]
 fn after_failures_in_a_row_nothing_is_sent_until_one_call_finds_the_platform_again() {
     let platform = platform();
-    let account = "read_timeout = \"100ms\"\nbreaker = { failures = 3, open = \"1s\" }".into();
+    // As long as the call that tries may be held below.
+    let account = "read_timeout = \"500ms\"\nbreaker = { failures = 3, open = \"1s\" }".into();
     let gateway = Setup { account, ..Setup::default() }.start(&platform).ready();
     let mut client = gateway.client();
     // Two failures and an answer: not in a row.
